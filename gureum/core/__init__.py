@@ -1,0 +1,1 @@
+"""What every service stands on. No OpenStack noun may appear in this package."""
