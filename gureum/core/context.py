@@ -1,0 +1,90 @@
+"""Who asks, and on whose behalf: the context that is handed down explicitly, and the ids for logs.
+
+Owns: Context, request ids. Must not: be looked up as a global by domain code; only logs read the
+ambient ids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The caller of one request, as its token proves it.
+
+    `scope` is one of "project", "domain", "system", "none". Ids are hex or dashed UUID strings.
+    """
+
+    request_id: str
+    global_request_id: str | None = None
+    user_id: str | None = None
+    user_name: str | None = None
+    user_domain_id: str | None = None
+    user_domain_name: str | None = None
+    project_id: str | None = None
+    project_name: str | None = None
+    project_domain_id: str | None = None
+    project_domain_name: str | None = None
+    domain_id: str | None = None
+    domain_name: str | None = None
+    system: bool = False
+    roles: tuple[str, ...] = ()
+    service_roles: tuple[str, ...] = ()
+    is_admin_project: bool = True
+    token: str | None = None
+    expires_at: datetime | None = None
+    audit_ids: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"Context(request_id={self.request_id!r}, user_id={self.user_id!r}, scope={self.scope!r},"
+            f" project_id={self.project_id!r}, roles={self.roles!r})"
+        )
+
+    @property
+    def scope(self) -> str:
+        """What the token is good for."""
+        if self.system:
+            return "system"
+        if self.domain_id:
+            return "domain"
+        return "project" if self.project_id else "none"
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller holds the admin role in its scope."""
+        return "admin" in self.roles
+
+
+def new_request_id() -> str:
+    """Return a fresh id of the form `req-<uuid>`."""
+    return f"req-{uuid.uuid4()}"
+
+
+def anonymous(request_id: str | None = None) -> Context:
+    """Return the context of a caller without a token."""
+    return Context(request_id=request_id or new_request_id())
+
+
+_ids: contextvars.ContextVar[dict[str, str | None]] = contextvars.ContextVar("gureum_ids", default={})
+
+
+def current_ids() -> dict[str, str | None]:
+    """Return the ids that every log line of this task carries."""
+    return _ids.get()
+
+
+@contextlib.contextmanager
+def log_ids(**ids: str | None) -> Iterator[None]:
+    """Add ids (request_id, project_id, saga_id, …) to every log line inside the block."""
+    token = _ids.set({**_ids.get(), **ids})
+    try:
+        yield
+    finally:
+        _ids.reset(token)

@@ -1,0 +1,271 @@
+"""Engines and transactions over SQLite, MariaDB and PostgreSQL.
+
+Owns: connections, the write transaction of SQLite (`BEGIN IMMEDIATE`, one writer a process at a time),
+the mapping of driver errors, and the guard that no call leaves the process inside a transaction.
+Must not: know any table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from gureum.core.db.errors import Conflict, DatabaseError, Stale, Unavailable
+
+T = TypeVar("T")
+
+_open = threading.local()
+
+
+def in_transaction() -> bool:
+    """Whether this thread holds an open transaction."""
+    return getattr(_open, "depth", 0) > 0
+
+
+def assert_no_transaction(what: str) -> None:
+    """Refuse an outside call while a transaction is open.
+
+    Raises: RuntimeError.
+    """
+    if in_transaction():
+        raise RuntimeError(f"{what} inside an open database transaction")
+
+
+class Tx:
+    """One open transaction. Not thread-safe; ends with its `with` block."""
+
+    __slots__ = ("_after", "connection", "queries", "writable")
+
+    def __init__(self, connection: sa.Connection, writable: bool) -> None:
+        self.connection = connection
+        self.writable = writable
+        self.queries = 0
+        self._after: list[Callable[[], None]] = []
+
+    def execute(self, statement: sa.Executable, params: Any = None) -> sa.CursorResult[Any]:
+        """Run a statement. Raises: Conflict, Unavailable, DatabaseError."""
+        self.queries += 1
+        try:
+            return self.connection.execute(statement, params)
+        except exc.IntegrityError as error:
+            raise Conflict(str(error.orig)) from error
+        except exc.DBAPIError as error:
+            raise translate(error) from error
+
+    def one(self, statement: sa.Executable, params: Any = None) -> sa.Row[Any] | None:
+        """Return the only row, or None. A second row is a programming error."""
+        return self.execute(statement, params).one_or_none()
+
+    def first(self, statement: sa.Executable, params: Any = None) -> sa.Row[Any] | None:
+        """Return the first row, or None."""
+        return self.execute(statement, params).first()
+
+    def all(self, statement: sa.Executable, params: Any = None) -> Sequence[sa.Row[Any]]:
+        """Return every row."""
+        return self.execute(statement, params).all()
+
+    def scalar(self, statement: sa.Executable, params: Any = None) -> Any:
+        """Return the first column of the first row, or None."""
+        return self.execute(statement, params).scalar()
+
+    def insert(self, table: sa.Table, **values: Any) -> None:
+        """Insert one row. Raises: Conflict."""
+        self.execute(sa.insert(table).values(**values))
+
+    def insert_many(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Insert rows in one statement; nothing to insert is fine. Raises: Conflict."""
+        batch = list(rows)
+        if batch:
+            self.execute(sa.insert(table), batch)
+
+    def update(self, table: sa.Table, where: sa.ColumnElement[bool], **values: Any) -> int:
+        """Update rows and return how many matched."""
+        return self.execute(sa.update(table).where(where).values(**values)).rowcount
+
+    def update_at(
+        self, table: sa.Table, where: sa.ColumnElement[bool], generation: int, **values: Any
+    ) -> int:
+        """Compare-and-swap one row on its `generation`; returns the new one. Raises: Stale."""
+        matched = self.update(
+            table,
+            sa.and_(where, table.c.generation == generation),
+            generation=generation + 1,
+            **values,
+        )
+        if matched != 1:
+            raise Stale(f"{table.name} is no longer at generation {generation}")
+        return generation + 1
+
+    def delete(self, table: sa.Table, where: sa.ColumnElement[bool]) -> int:
+        """Delete rows and return how many."""
+        return self.execute(sa.delete(table).where(where)).rowcount
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Run an action once the transaction is committed; a hint only, never the intent itself."""
+        self._after.append(action)
+
+
+_UNAVAILABLE_SQLITE = ("locked", "busy", "readonly", "full", "unable to open", "disk i/o", "no more")
+_RETRY_MYSQL = frozenset({1205, 1213, 2006, 2013, 2003, 1290, 1836, 1021})
+_RETRY_PG = ("40", "57", "08", "53", "25006")
+
+
+def translate(error: exc.DBAPIError) -> DatabaseError:
+    """Turn a driver's error into ours."""
+    original = error.orig
+    text = str(original)
+    if error.connection_invalidated:
+        return Unavailable(text)
+    code = getattr(original, "sqlstate", None)
+    if code is not None and str(code).startswith(_RETRY_PG):
+        return Unavailable(text)
+    if original is not None and original.args and original.args[0] in _RETRY_MYSQL:
+        return Unavailable(text)
+    if isinstance(error, exc.OperationalError) and (
+        code is None or any(word in text.lower() for word in _UNAVAILABLE_SQLITE)
+    ):
+        return Unavailable(text)
+    return DatabaseError(text)
+
+
+class Database:
+    """One logical database. `read()` and `write()` open a transaction; nesting is refused.
+
+    url: an SQLAlchemy URL; `sqlite://` alone is a private database in memory.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 16, busy_timeout_s: float = 10.0) -> None:
+        self.url = sa.make_url(url)
+        self.kind = self.url.get_backend_name()
+        self._writer = threading.RLock()
+        self._engine = self._make_engine(pool_size, busy_timeout_s)
+        self.memory = self.kind == "sqlite" and self.url.database in (None, "", ":memory:")
+
+    def _make_engine(self, pool_size: int, busy_timeout_s: float) -> sa.Engine:
+        if self.kind != "sqlite":
+            isolation = "READ COMMITTED"
+            return sa.create_engine(
+                self.url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True,
+                pool_recycle=1800, isolation_level=isolation,
+            )
+        memory = self.url.database in (None, "", ":memory:")
+        engine = sa.create_engine(
+            self.url,
+            poolclass=StaticPool if memory else QueuePool,
+            connect_args={"check_same_thread": False, "timeout": busy_timeout_s,
+                          "isolation_level": None},
+            **({} if memory else {"pool_size": pool_size, "max_overflow": pool_size}),
+        )
+
+        @event.listens_for(engine, "connect")
+        def _pragmas(connection: Any, record: Any) -> None:
+            cursor = connection.cursor()
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON",
+                           "temp_store=MEMORY", "cache_size=-4000"):
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+
+        return engine
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine, for migrations and tests."""
+        return self._engine
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Tx]:
+        """Open a transaction that sees one consistent state and writes nothing."""
+        with self._begin("BEGIN" if self.kind == "sqlite" else None, writable=False) as tx:
+            yield tx
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Tx]:
+        """Open a transaction that commits at the end of the block, or rolls back on an exception.
+
+        Raises: Unavailable, Conflict (constraints that are checked at commit).
+        """
+        if self.kind != "sqlite":
+            with self._begin(None, writable=True) as tx:
+                yield tx
+            self._run_after(tx)
+            return
+        with self._writer:
+            with self._begin("BEGIN IMMEDIATE", writable=True) as tx:
+                yield tx
+        self._run_after(tx)
+
+    @staticmethod
+    def _run_after(tx: Tx) -> None:
+        for action in tx._after:
+            action()
+
+    @contextlib.contextmanager
+    def _begin(self, begin: str | None, *, writable: bool) -> Iterator[Tx]:
+        assert_no_transaction("a second transaction")
+        lock = self._writer if self.memory_shared() else contextlib.nullcontext()
+        with lock:
+            try:
+                connection = self._engine.connect()
+            except exc.DBAPIError as error:
+                raise translate(error) from error
+            except exc.TimeoutError as error:
+                raise Unavailable("no free database connection") from error
+            _open.depth = 1
+            try:
+                tx = Tx(connection, writable)
+                if begin is not None:
+                    try:
+                        connection.exec_driver_sql(begin)
+                    except exc.DBAPIError as error:
+                        raise translate(error) from error
+                yield tx
+                try:
+                    if begin is not None:
+                        connection.exec_driver_sql("COMMIT")
+                    connection.commit()
+                except exc.IntegrityError as error:
+                    raise Conflict(str(error.orig)) from error
+                except exc.DBAPIError as error:
+                    raise translate(error) from error
+            except BaseException:
+                with contextlib.suppress(exc.DBAPIError):
+                    if begin is not None and connection.connection.dbapi_connection is not None:
+                        driver = connection.connection.dbapi_connection
+                        if getattr(driver, "in_transaction", False):
+                            connection.exec_driver_sql("ROLLBACK")
+                    connection.rollback()
+                raise
+            finally:
+                _open.depth = 0
+                connection.close()
+
+    def memory_shared(self) -> bool:
+        """Whether all threads share one connection (an in-memory SQLite)."""
+        return self.kind == "sqlite" and self.url.database in (None, "", ":memory:")
+
+    def retrying(self, work: Callable[[Tx], T], *, attempts: int = 5) -> T:
+        """Run `work` in a write transaction, again when the database was busy or the row stale.
+
+        Raises: whatever the last attempt raised.
+        """
+        for attempt in range(attempts):
+            try:
+                with self.write() as tx:
+                    return work(tx)
+            except (Unavailable, Stale):
+                if attempt == attempts - 1:
+                    raise
+                time.sleep(random.uniform(0, 0.02 * 2**attempt))
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self._engine.dispose()

@@ -1,0 +1,121 @@
+"""Numbered, forward-only migrations.
+
+A service's `store/migrations/` holds modules named `NNNN_title.py`, each with `upgrade(op)` where `op` is
+Alembic's Operations. Applied numbers are recorded in `schema_migrations`. Expand first, contract in a
+later release. `draft` writes the next module from the difference between tables and database.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import ModuleType
+
+import sqlalchemy as sa
+
+from gureum.core.db.engine import Database, Tx
+
+_NAME = re.compile(r"^(\d{4})_(\w+)$")
+
+metadata = sa.MetaData()
+schema_migrations = sa.Table(
+    "schema_migrations",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("applied_at", sa.String(32), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered step of a schema."""
+
+    number: int
+    name: str
+    module: str
+
+
+def discover(package: str) -> list[Migration]:
+    """Return the migrations of a package in order. Raises: ValueError on a gap or a twin number."""
+    found: list[Migration] = []
+    for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        match = _NAME.match(info.name)
+        if match is None:
+            raise ValueError(f"{package}.{info.name} is not named NNNN_title")
+        found.append(Migration(int(match[1]), match[2], f"{package}.{info.name}"))
+    found.sort(key=lambda step: step.number)
+    if [step.number for step in found] != list(range(1, len(found) + 1)):
+        raise ValueError(f"{package}: numbers are not 1, 2, 3, …: {[s.number for s in found]}")
+    return found
+
+
+def applied(tx: Tx) -> set[int]:
+    """Return the numbers that this database already has."""
+    metadata.create_all(tx.connection)
+    return {row.number for row in tx.all(sa.select(schema_migrations.c.number))}
+
+
+def migrate(database: Database, package: str) -> list[Migration]:
+    """Apply what is missing, each step in a transaction of its own; return what was applied.
+
+    Raises: RuntimeError when the database is newer than this program.
+    """
+    steps = discover(package)
+    with database.write() as tx:
+        have = applied(tx)
+    unknown = have - {step.number for step in steps}
+    if unknown:
+        raise RuntimeError(
+            f"{database.url!r} has migrations {sorted(unknown)} that this version does not know;"
+            " run the newer version of the program"
+        )
+    done: list[Migration] = []
+    for step in steps:
+        if step.number not in have and _apply(database, step):
+            done.append(step)
+    return done
+
+
+def _apply(database: Database, step: Migration) -> bool:
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    module: ModuleType = importlib.import_module(step.module)
+    with database.write() as tx:
+        if step.number in applied(tx):  # another process was faster
+            return False
+        module.upgrade(Operations(MigrationContext.configure(tx.connection)))
+        tx.insert(
+            schema_migrations,
+            number=step.number,
+            name=step.name,
+            applied_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+    return True
+
+
+def draft(database: Database, tables: sa.MetaData) -> str:
+    """Return the source of a migration that brings `database` to `tables` ("" when nothing differs)."""
+    from alembic.autogenerate import produce_migrations, render_python_code
+    from alembic.migration import MigrationContext
+
+    with database.read() as tx:
+        context = MigrationContext.configure(
+            tx.connection,
+            opts={
+                "include_name": lambda name, kind, parents: name != "schema_migrations",
+                "compare_type": False,
+            },
+        )
+        script = produce_migrations(context, tables)
+    if script.upgrade_ops is None or script.upgrade_ops.is_empty():
+        return ""
+    body = render_python_code(script.upgrade_ops)
+    return (
+        '"""TITLE."""\n\nimport sqlalchemy as sa\nfrom alembic.operations import Operations\n\n\n'
+        f"def upgrade(op: Operations) -> None:\n    {body}\n"
+    )

@@ -1,0 +1,82 @@
+"""Structured logs: one line per event, key=value, with the request id of the current context.
+
+Owns: formatting and secret hiding. Levels mean: info = a state changed, warning = something is being
+retried, error = a human must act.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import Any
+
+from gureum.core.context import current_ids
+
+_PLAIN = re.compile(r"^[\w./:@+\-\[\]]+$")
+_SECRET_KEYS = frozenset(
+    {"password", "token", "secret", "key", "adminpass", "x_auth_token", "private_key", "authorization"}
+)
+
+
+def _render(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    text = str(value)
+    if _PLAIN.match(text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+class Logger:
+    """A named logger whose fields are keyword arguments."""
+
+    __slots__ = ("_log",)
+
+    def __init__(self, name: str) -> None:
+        self._log = logging.getLogger(name)
+
+    def _emit(self, level: int, event: str, fields: dict[str, Any], exc_info: Any = None) -> None:
+        if not self._log.isEnabledFor(level):
+            return
+        shown = {
+            key: "***" if key.lower() in _SECRET_KEYS else value
+            for key, value in {**current_ids(), **fields}.items()
+            if value is not None
+        }
+        tail = " ".join(f"{key}={_render(value)}" for key, value in shown.items())
+        self._log.log(level, "%s %s", event, tail, exc_info=exc_info)
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Say something only a developer wants to know."""
+        self._emit(logging.DEBUG, event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Say that a state changed."""
+        self._emit(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Say that something failed and is tried again."""
+        self._emit(logging.WARNING, event, fields)
+
+    def error(self, event: str, *, exc_info: Any = None, **fields: Any) -> None:
+        """Say that a human must act."""
+        self._emit(logging.ERROR, event, fields, exc_info)
+
+
+def get(name: str) -> Logger:
+    """Return the logger of a module."""
+    return Logger(name)
+
+
+def setup(level: str = "INFO", stream: Any = None) -> None:
+    """Send all logs to one stream, one line each."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "amqp", "kombu"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
