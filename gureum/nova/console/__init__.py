@@ -1,0 +1,1 @@
+"""The console proxy: from a browser to a guest's screen."""
