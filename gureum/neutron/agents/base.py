@@ -1,0 +1,395 @@
+"""The loop every networking agent runs: fetch the wanted state, converge on it, tell how it went.
+
+Owns: StateBook (full and delta answers become changes), Agent (threads, polling, pokes, backoff,
+heartbeat). Must not: know what is being converged. A converge acts on differences only and never
+flushes, so a restart of an agent leaves traffic alone; one bad item is a Problem and never stops
+the others.
+"""
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Protocol
+
+from gureum.core import log as logs
+from gureum.core.config import option
+from gureum.neutron.agents.contract import (
+    AgentAck,
+    AgentReport,
+    Item,
+    NetworkAgent,
+    StateAnswer,
+    collections,
+    poke_address,
+)
+
+log = logs.get(__name__)
+
+_STOP_WAIT_S = 0.9
+_BACKOFF_FIRST_S = 0.5
+_BACKOFF_MAX_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """What every networking agent can be told; each agent's config.py extends it."""
+
+    poll_interval_s: float = option(
+        "How often the wanted state is asked for without a hint.", default=10.0, unit="s", min=0.05
+    )
+    report_interval_s: float = option(
+        "How often the agent says that it lives.", default=10.0, unit="s", min=0.05
+    )
+    availability_zone: str = option("Availability zone of this agent.", default="nova")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One item that could not be converged; it is tried again, the others are not held up."""
+
+    kind: str
+    id: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}: {self.text}"
+
+
+@dataclass(slots=True)
+class Changes:
+    """Ids that differ from what was last converged, by collection; gone ones are in `removed`."""
+
+    changed: dict[str, set[str]] = field(default_factory=dict)
+    removed: dict[str, set[str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return any(self.changed.values()) or any(self.removed.values())
+
+    def add(self, kind: str, item_id: str, *, gone: bool) -> None:
+        """Note one id; the last word on it wins."""
+        into, out_of = (self.removed, self.changed) if gone else (self.changed, self.removed)
+        into.setdefault(kind, set()).add(item_id)
+        out_of.get(kind, set()).discard(item_id)
+
+    def of(self, kind: str) -> set[str]:
+        """Return every id of a collection that changed or went."""
+        return self.changed.get(kind, set()) | self.removed.get(kind, set())
+
+    def update(self, newer: "Changes") -> None:
+        """Take in newer changes on top of these."""
+        for gone, ids_by_kind in ((False, newer.changed), (True, newer.removed)):
+            for kind, ids in ids_by_kind.items():
+                for item_id in ids:
+                    self.add(kind, item_id, gone=gone)
+
+
+class StateBook:
+    """The wanted items by collection and id, kept from full and delta answers."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self._items: dict[str, dict[str, Any]] = {}
+
+    def all(self, kind: str) -> Mapping[str, Any]:
+        """Return the wanted items of a collection by id."""
+        return self._items.get(kind, {})
+
+    def get(self, kind: str, item_id: str) -> Any | None:
+        """Return one wanted item, or None."""
+        return self._items.get(kind, {}).get(item_id)
+
+    def take(self, answer: StateAnswer) -> Changes:
+        """Take in an answer and return what differs from before.
+
+        A delta with an older revision is a late answer and changes nothing.
+        """
+        changes = Changes()
+        if not answer.full and answer.revision < self.revision:
+            return changes
+        for kind, items in collections(answer).items():
+            self._take_kind(kind, items, answer, changes)
+        self.revision = answer.revision
+        return changes
+
+    def _take_kind(
+        self, kind: str, items: Iterable[Item], answer: StateAnswer, changes: Changes
+    ) -> None:
+        known = self._items.setdefault(kind, {})
+        listed: set[str] = set()
+        for item in items:
+            listed.add(item.id)
+            if known.get(item.id) != item:
+                known[item.id] = item
+                changes.add(kind, item.id, gone=False)
+        gone = set(known) - listed if answer.full else set(answer.removed.get(kind, ()))
+        for item_id in gone & set(known):
+            del known[item_id]
+            changes.add(kind, item_id, gone=True)
+
+
+class Reports(Protocol):
+    """The part of NetworkState that every agent uses for its heartbeat."""
+
+    def report(self, report: AgentReport) -> AgentAck:
+        """Take a heartbeat."""
+
+
+class Backoff:
+    """Waiting times that double with every failure in a row."""
+
+    def __init__(self, first_s: float = _BACKOFF_FIRST_S, max_s: float = _BACKOFF_MAX_S) -> None:
+        self._first_s = first_s
+        self._max_s = max_s
+        self._failures = 0
+
+    def failed(self) -> float:
+        """Return how long to wait after one more failure."""
+        self._failures += 1
+        return min(self._first_s * 2.0 ** min(self._failures - 1, 16), self._max_s)
+
+    def passed(self) -> None:
+        """Forget the failures."""
+        self._failures = 0
+
+
+class Agent(ABC):
+    """A networking agent: subclasses say how to fetch and how to converge.
+
+    Start with `start()`; serve it on the bus with `serve(bus)`; `stop()` returns within a second,
+    whatever the agent is doing, and leaves the data plane as it is.
+    """
+
+    binary: ClassVar[str]
+    agent_type: ClassVar[str]
+    topic: ClassVar[str]
+
+    def __init__(self, host: str, options: AgentOptions, server: Reports) -> None:
+        self.host = host
+        self.book = StateBook()
+        self.problems: tuple[Problem, ...] = ()
+        self.last_converge_s = 0.0
+        self.converged_revision = 0
+        self.passes = 0
+        self._base_options = options
+        self._server = server
+        self._pending = Changes()
+        self._woken = threading.Condition()
+        self._wake_asked = False
+        self._fetch_asked = True
+        self._stopping = False
+        self._retry_at = float("inf")
+        self._fetch_at = 0.0
+        self._fetch_backoff = Backoff()
+        self._converge_backoff = Backoff()
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._converging_since: float | None = None
+        self._threads: list[threading.Thread] = []
+        self._service: Any = None
+
+    # --- what a subclass gives -----------------------------------------------------------------
+
+    @abstractmethod
+    def fetch(self, since: int) -> StateAnswer:
+        """Ask the server for the wanted state of this host."""
+
+    @abstractmethod
+    def converge(self, book: StateBook, changes: Changes) -> list[Problem]:
+        """Make `book` true on this host by differences; return what could not be done.
+
+        Called with every id that changed since the last success (also the ids of earlier Problems),
+        and with empty changes after a local wake or a poll. Raising means: nothing of `changes`
+        counts as done.
+        """
+
+    def configurations(self) -> dict[str, Any]:
+        """Return what the agents API shows about this agent."""
+        return {}
+
+    def on_start(self) -> None:  # noqa: B027 (most agents need none)
+        """Prepare the host, in the agent's own thread; it is retried until it passes."""
+
+    def on_stop(self) -> None:  # noqa: B027 (most agents need none)
+        """Let go of sockets and threads; the data plane stays."""
+
+    # --- outside -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the loop and the heartbeat."""
+        for name, target in (("loop", self._loop), ("heartbeat", self._heartbeat)):
+            thread = threading.Thread(target=target, name=f"{self.binary}-{name}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop within a second; a stuck converge is left behind in its daemon thread."""
+        with self._woken:
+            self._stopping = True
+            self._woken.notify_all()
+        deadline = time.monotonic() + _STOP_WAIT_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if self._service is not None:
+            self._service.close(wait=False)
+        self.on_stop()
+
+    def serve(self, bus: Any) -> None:
+        """Take pokes from the server."""
+        self._service = bus.serve(
+            NetworkAgent, self, poke_address(self.binary, self.host), workers=1
+        )
+
+    def changed(self, revision: int, kinds: list[str]) -> None:
+        """Take a poke: ask for the state now, unless it is known already."""
+        if revision > self.book.revision or revision == 0:
+            self.wake(fetch=True)
+
+    def wake(self, *, fetch: bool = False) -> None:
+        """Run a pass now; with `fetch`, ask the server first."""
+        with self._woken:
+            self._wake_asked = True
+            self._fetch_asked = self._fetch_asked or fetch
+            self._woken.notify_all()
+
+    @property
+    def stopping(self) -> bool:
+        """Return whether stop() was called."""
+        return self._stopping
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        if not self._started():
+            return
+        while self._wait_for_work():
+            self._fetch_if_due()
+            self._converge_pending()
+
+    def _started(self) -> bool:
+        backoff = Backoff()
+        while not self._stopping:
+            try:
+                self.on_start()
+                return True
+            except Exception as error:  # border: an agent's worker
+                wait_s = backoff.failed()
+                log.warning(
+                    "agent cannot start yet", agent=self.binary, error=error, retry_s=wait_s
+                )
+                self._sleep(wait_s)
+        return False
+
+    def _sleep(self, seconds: float) -> None:
+        with self._woken:
+            if not self._stopping:
+                self._woken.wait_for(lambda: self._stopping, timeout=seconds)
+
+    def _wait_for_work(self) -> bool:
+        """Wait for a wake, the poll time or a retry; return False when stopping."""
+        with self._woken:
+            while not self._stopping:
+                now = time.monotonic()
+                due = min(self._fetch_at, self._retry_at)
+                if self._wake_asked or now >= due:
+                    break
+                self._woken.wait(due - now)
+            self._wake_asked = False
+            return not self._stopping
+
+    def _fetch_if_due(self) -> None:
+        now = time.monotonic()
+        with self._woken:
+            if not (self._fetch_asked or now >= self._fetch_at):
+                return
+            self._fetch_asked = False
+        try:
+            answer = self.fetch(self.book.revision)
+        except Exception as error:  # border: an agent's worker
+            wait_s = self._fetch_backoff.failed()
+            self._fetch_at = time.monotonic() + wait_s
+            log.warning("state not fetched", agent=self.binary, error=error, retry_s=wait_s)
+            return
+        self._fetch_backoff.passed()
+        self._fetch_at = time.monotonic() + self._base_options.poll_interval_s
+        self._pending.update(self.book.take(answer))
+
+    def _converge_pending(self) -> None:
+        if self.book.revision == 0:
+            return  # nothing is known yet, and nothing known must not become nothing wanted
+        changes, self._pending = self._pending, Changes()
+        started = self._converging_since = time.monotonic()
+        try:
+            problems = self.converge(self.book, changes)
+        except Exception as error:  # border: an agent's worker
+            changes.update(self._pending)
+            self._pending = changes
+            self._retry_at = time.monotonic() + self._converge_backoff.failed()
+            self.problems = (Problem("agent", self.host, str(error)),)
+            log.error("converge failed", exc_info=True, agent=self.binary, host=self.host)
+            return
+        finally:
+            self._converging_since = None
+        self.last_converge_s = time.monotonic() - started
+        self.converged_revision = self.book.revision
+        self._note(problems)
+        self.passes += 1
+        if changes:
+            log.info(
+                "converged",
+                agent=self.binary,
+                revision=self.book.revision,
+                changed=sum(map(len, changes.changed.values())),
+                removed=sum(map(len, changes.removed.values())),
+                problems=len(problems),
+                seconds=self.last_converge_s,
+            )
+
+    def _note(self, problems: list[Problem]) -> None:
+        known = set(self.problems)
+        for problem in problems:
+            if problem not in known:
+                log.error("not converged", agent=self.binary, problem=problem)
+            gone = self.book.get(problem.kind, problem.id) is None
+            self._pending.add(problem.kind, problem.id, gone=gone)
+        self.problems = tuple(problems)
+        if problems:
+            self._retry_at = time.monotonic() + self._converge_backoff.failed()
+        else:
+            self._retry_at = float("inf")
+            self._converge_backoff.passed()
+
+    # --- the heartbeat -------------------------------------------------------------------------
+
+    def _report(self) -> AgentReport:
+        since = self._converging_since
+        return AgentReport(
+            binary=self.binary,
+            agent_type=self.agent_type,
+            host=self.host,
+            topic=self.topic,
+            started_at=self._started_at,
+            availability_zone=self._base_options.availability_zone,
+            configurations={
+                **self.configurations(),
+                "converge_seconds": round(self.last_converge_s, 3),
+                "converging_for_seconds": round(time.monotonic() - since, 3) if since else 0.0,
+            },
+            revision=self.converged_revision,
+            problems=tuple(str(problem) for problem in self.problems[:20]),
+        )
+
+    def _heartbeat(self) -> None:
+        backoff = Backoff()
+        while not self._stopping:
+            try:
+                ack = self._server.report(self._report())
+                backoff.passed()
+                wait_s = self._base_options.report_interval_s
+                if ack.revision > self.book.revision:
+                    self.wake(fetch=True)
+            except Exception as error:  # border: an agent's worker
+                wait_s = min(backoff.failed(), self._base_options.report_interval_s)
+                log.warning("heartbeat not taken", agent=self.binary, error=error, retry_s=wait_s)
+            self._sleep(wait_s)
