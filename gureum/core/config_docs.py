@@ -79,7 +79,8 @@ def dump(config: Config) -> str:
         objects: Mapping[str, Any]
         if info.is_family:
             prefix = info.path[:-1]
-            objects = {prefix + name: named for name, named in config.named(cls).items()}
+            family: Mapping[str, Any] = config.named(cls)
+            objects = {prefix + name: options for name, options in family.items()}
         else:
             objects = {info.path: config.get(cls)}
         for path, options in objects.items():

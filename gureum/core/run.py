@@ -1,0 +1,269 @@
+"""Components and the process they run in.
+
+Owns: `Component`, `Runtime` (what a component is handed), and `Process`: ordered start, signals,
+draining, ordered stop. Must not: know any component by name; the caller passes them.
+Follows: docs/architecture.md, decisions 1 and 11.
+"""
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from gureum.core import log
+from gureum.core.bus.base import Bus
+from gureum.core.bus.open import open_bus
+from gureum.core.config import CloudOptions, Config, option, section
+from gureum.core.db.engine import Database
+from gureum.core.listen import Health, HttpListeners
+from gureum.core.metrics import Metrics
+
+LOG = log.get(__name__)
+
+__all__ = [
+    "BusOptions",
+    "Component",
+    "DatabaseOptions",
+    "Health",
+    "NamedDatabaseOptions",
+    "Process",
+    "ProcessOptions",
+    "Runtime",
+]
+
+
+@section("database", "Where the services keep their rows: one database each.")
+@dataclass(frozen=True, slots=True)
+class DatabaseOptions:
+    """The connection that every database uses unless `[database.NAME]` says otherwise."""
+
+    connection: str = option(
+        "SQLAlchemy URL; {service} is the name of the database.",
+        default="sqlite:///{state_dir}/db/{service}.sqlite",
+        secret=True,
+    )
+    pool_size: int = option("Connections a process and database.", default=16, min=1, max=256)
+    busy_timeout_s: float = option(
+        "How long a SQLite writer waits for another.", default=10.0, unit="s", min=0
+    )
+
+
+@section("database.*", "One database that lives elsewhere, such as [database.nova_cell1].")
+@dataclass(frozen=True, slots=True)
+class NamedDatabaseOptions:
+    """The connection of one database."""
+
+    connection: str = option("SQLAlchemy URL of this database.", default="", secret=True)
+
+
+@section("bus", "How processes reach each other.")
+@dataclass(frozen=True, slots=True)
+class BusOptions:
+    """The message bus."""
+
+    transport_url: str = option(
+        "local:// (one process), local:///path/of/a.sock (several processes of one machine), or"
+        " rabbit://user:password@host:5672/vhost.",
+        default="local://",
+        secret=True,
+    )
+
+
+@section("process", "How every Gureum process runs.")
+@dataclass(frozen=True, slots=True)
+class ProcessOptions:
+    """Settings of a process."""
+
+    log_level: str = option(
+        "Least level that is logged.",
+        default="INFO",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
+    )
+    drain_s: float = option(
+        "How long running requests may take at a stop.", default=10.0, unit="s", min=0, max=600
+    )
+
+
+CORE_SECTIONS: tuple[type, ...] = (
+    CloudOptions,
+    DatabaseOptions,
+    NamedDatabaseOptions,
+    BusOptions,
+    ProcessOptions,
+)
+
+
+class Runtime:
+    """What a component is handed: settings, databases, the bus, listeners, metrics.
+
+    Databases and the bus are opened at first use. Thread-safe.
+    """
+
+    def __init__(
+        self, config: Config, *, name: str = "gureum", bus_role: str | None = None
+    ) -> None:
+        self.config = config
+        self.name = name
+        self.cloud = config.get(CloudOptions)
+        self.metrics = Metrics(name)
+        self.http = HttpListeners(
+            self.metrics, self.health, drain_s=config.get(ProcessOptions).drain_s
+        )
+        self.stopping = threading.Event()
+        self._bus_role = bus_role
+        self._bus: Bus | None = None
+        self._databases: dict[str, Database] = {}
+        self._lock = threading.RLock()
+        self._components: list[Component] = []
+
+    @property
+    def host(self) -> str:
+        """The name of this machine in the cloud."""
+        return self.cloud.host or os.uname().nodename
+
+    @property
+    def bus(self) -> Bus:
+        """The bus of this process."""
+        with self._lock:
+            if self._bus is None:
+                url = self.config.get(BusOptions).transport_url
+                self._bus = open_bus(url, role=self._bus_role)
+            return self._bus
+
+    def database(self, name: str) -> Database:
+        """The database of a name (`keystone`, `nova_api`), one object a process."""
+        with self._lock:
+            if name not in self._databases:
+                options = self.config.get(DatabaseOptions)
+                self._databases[name] = Database(
+                    self.database_url(name),
+                    pool_size=options.pool_size,
+                    busy_timeout_s=options.busy_timeout_s,
+                )
+            return self._databases[name]
+
+    def database_url(self, name: str) -> str:
+        """The URL of a database; for SQLite its folder is made."""
+        named = self.config.named(NamedDatabaseOptions).get(name)
+        url = named.connection if named and named.connection else ""
+        if not url:
+            url = self.config.get(DatabaseOptions).connection.replace("{service}", name)
+        prefix = "sqlite:///"
+        if url.startswith(prefix) and url[len(prefix) :] not in ("", ":memory:"):
+            os.makedirs(os.path.dirname(url[len(prefix) :]) or ".", mode=0o750, exist_ok=True)
+        return url
+
+    def port(self, default: int) -> int:
+        """An API port of this cloud: the usual one plus the cloud's offset."""
+        return default + self.cloud.port_offset
+
+    def health(self) -> dict[str, Health]:
+        """The state of every component of this process."""
+        return {component.name: component.health() for component in self._components}
+
+    def track(self, component: "Component") -> None:
+        """Count a component as running."""
+        self._components.append(component)
+
+    def close(self) -> None:
+        """Close the bus and the databases."""
+        with self._lock:
+            if self._bus is not None:
+                self._bus.close()
+                self._bus = None
+            for database in self._databases.values():
+                database.close()
+            self._databases.clear()
+
+
+class Component(ABC):
+    """One part of the cloud that can be started in any process, such as an API or an agent."""
+
+    name: str = ""
+
+    @abstractmethod
+    def start(self, runtime: Runtime) -> None:
+        """Begin to work and return; an API mounts its application at `runtime.http`."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End all work that `start` began. Called once, also after a failed `start`."""
+
+    def health(self) -> Health:
+        """Whether the component can do its work now. Cheap: asked at every `/readyz`."""
+        return Health()
+
+
+class Process:
+    """Runs a set of components until a signal: start in order, serve, drain, stop in reverse."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        components: Sequence[Component],
+        *,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.runtime = runtime
+        self.components = tuple(components)
+        self._on_ready = on_ready
+        self._started: list[Component] = []
+        self._signals = 0
+
+    def run(self) -> int:
+        """Run to the end; returns the exit code. To be called in the main thread."""
+        sys.setswitchinterval(0.0005)
+        previous = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            self.start()
+            self._on_ready()
+            self.runtime.stopping.wait()
+            return 0
+        finally:
+            self.stop()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def start(self) -> None:
+        """Start every component, then open the ports."""
+        begun = time.monotonic()
+        for component in self.components:
+            LOG.info("component starts", component=component.name)
+            self._started.append(component)
+            component.start(self.runtime)
+            self.runtime.track(component)
+        self.runtime.http.open()
+        self.runtime.http.serve()
+        gc.collect()
+        gc.freeze()  # what start-up made stays for good: later collections need not look at it
+        LOG.info(
+            "process is ready",
+            process=self.runtime.name,
+            components=len(self.components),
+            seconds=time.monotonic() - begun,
+        )
+
+    def stop(self) -> None:
+        """Drain requests, stop components in reverse, close what they shared."""
+        self.runtime.stopping.set()
+        self.runtime.http.drain()
+        while self._started:
+            component = self._started.pop()
+            LOG.info("component stops", component=component.name)
+            component.stop()
+        self.runtime.close()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            os._exit(128 + number)  # asked twice: the operator does not want to wait
+        self.runtime.stopping.set()
