@@ -1,11 +1,13 @@
+# mypy: disable-error-code="empty-body"
 """What may be asked of nova-compute, and what nova-compute may ask of the conductor.
 
 Owns: the message shapes between Nova's sagas and a compute host, and the errors that cross.
 Must not: import a store, a driver or anything that does I/O.
 Field meanings follow the Compute API reference; power states follow its `OS-EXT-STS:power_state`.
 
-Every `@job` is idempotent by `key`; `generation` fences a saga runner that lost its lease: the
-agent refuses a job for a guest when it has already seen a newer generation for that guest.
+Every `@job` is idempotent by `key` (`saga/step…`); `generation` fences a saga runner that lost its
+lease: the agent refuses a job of a saga of which it has seen a newer generation (`Fenced`), and a
+spawn of a saga that has already destroyed the guest.
 Rooms left open for later verbs: snapshot, resize, live migration, volumes (`GuestSpec.volumes`).
 """
 
@@ -64,6 +66,7 @@ class ImageUnavailable(AgentError):
     """The image could not be read from the image service."""
 
     code = "image_unavailable"
+    retryable = True
 
 
 class HostDiskFull(AgentError):
@@ -82,12 +85,7 @@ class HypervisorDown(AgentError):
     """The hypervisor does not answer; trying again later is right."""
 
     code = "hypervisor_down"
-
-
-class GenerationFenced(AgentError):
-    """A newer runner has already given orders for this guest."""
-
-    code = "generation_fenced"
+    retryable = True
 
 
 class Unsupported(AgentError):
@@ -395,7 +393,7 @@ class ComputeAgent(Contract, topic="compute", version=1):
     def spawn(self, key: str, generation: int, guest: GuestSpec) -> GuestHandle:
         """Make and start a guest; asked again, return the same guest.
 
-        Raises: ImageUnusable, ImageUnavailable, HostDiskFull, HypervisorFailed, GenerationFenced.
+        Raises: ImageUnusable, ImageUnavailable, HostDiskFull, HypervisorFailed, Fenced.
         """
         ...
 
