@@ -1,0 +1,134 @@
+"""`gureum run NAME…`: components in this process, until a signal."""
+
+import argparse
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gureum import components
+from gureum.cli import place
+from gureum.cli.logfile import LogFile
+from gureum.core import log
+from gureum.core.config import Config
+from gureum.core.listen import AddressInUse
+from gureum.core.run import Component, Process, ProcessOptions, Runtime
+
+LOG = log.get(__name__)
+
+_PR_SET_PDEATHSIG = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Components, and how the process stands among others."""
+    place.add_arguments(parser)
+    parser.add_argument(
+        "name", nargs="*", help="components, or `control` or `node` for that half, or `all`"
+    )
+    parser.add_argument("--list", action="store_true", help="print the components and end")
+    add_process_arguments(parser)
+
+
+def add_process_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that the supervisor gives to a child."""
+    parser.add_argument(
+        "--bus", choices=("hub", "leaf"), help="host the Unix-socket bus, or join it"
+    )
+    parser.add_argument("--process-name", default="gureum", help="name in logs and metrics")
+    parser.add_argument("--log-file", type=Path, help="log there instead of standard error")
+    parser.add_argument("--die-with", type=int, metavar="PID", help=argparse.SUPPRESS)
+    parser.add_argument("--ready-file", type=Path, help="made once every component has started")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until SIGTERM or SIGINT."""
+    if args.list:
+        for name, entry in components.COMPONENTS.items():
+            print(f"{name:28} {entry.process:8} {entry.text}")
+        return 0
+    wanted = expand(args.name)
+    if not wanted:
+        raise place.Unusable("name the components to run; see them with: ./gureum run --list")
+    where = place.existing(args)
+    config = place.read_config(where)
+    return run_process(args, config, wanted)
+
+
+def expand(words: Sequence[str]) -> list[str]:
+    """Component names; `control`, `node` and `all` stand for several."""
+    found: list[str] = []
+    for word in words:
+        if word in (components.CONTROL, components.NODE):
+            found += components.names(word)
+        elif word == "all":
+            found += components.names()
+        elif word in components.COMPONENTS:
+            found.append(word)
+        else:
+            known = ", ".join(components.COMPONENTS)
+            raise place.Unusable(
+                f"no component is called {word}; known: control, node, all, {known}"
+            )
+    return list(dict.fromkeys(found))
+
+
+def run_process(args: argparse.Namespace, config: Config, names: Sequence[str]) -> int:
+    """Run components under the process arguments. Errors at the start are one plain line."""
+    _follow_parent(args.die_with)
+    _set_up_logs(args, config)
+    runtime = Runtime(config, name=args.process_name, bus_role=args.bus)
+    loaded: list[Component] = [components.load(name) for name in names]
+    process = Process(runtime, loaded, on_ready=_ready(args.ready_file))
+    try:
+        return process.run()
+    except AddressInUse as error:
+        LOG.error("cannot start", text=str(error))
+        print(f"gureum: {error}", file=sys.stderr)
+        return 75  # EX_TEMPFAIL: the supervisor tries again, the port may be freed
+
+
+def _ready(path: Path | None) -> Callable[[], None]:
+    def mark() -> None:
+        if path is not None:
+            path.write_text(f"{os.getpid()}\n")
+
+    return mark
+
+
+def _set_up_logs(args: argparse.Namespace, config: Config) -> None:
+    level = config.get(ProcessOptions).log_level
+    if args.log_file is None:
+        log.setup(level)
+    else:
+        stream = LogFile(args.log_file)
+        stream.take_stderr()
+        log.setup(level, stream)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR2, all_threads=True)  # a stuck process tells where
+    threading.excepthook = _thread_failed
+    sys.excepthook = _failed
+
+
+def _thread_failed(args: Any) -> None:
+    LOG.error("thread ended by an exception", thread=args.thread.name, exc_info=args.exc_value)
+
+
+def _failed(
+    kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
+) -> None:
+    LOG.error("process ends by an exception", exc_info=(kind, error, trace))
+
+
+def _follow_parent(pid: int | None) -> None:
+    """End in order when the supervisor is killed, so that a new one finds the ports free."""
+    if pid is None:
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != pid:
+        sys.exit(0)

@@ -1,0 +1,130 @@
+"""The map of the program: every component, the class that is it, and where its options stand.
+
+Read this first. `gureum run NAME…` runs any of these in one process; `gureum up` runs the control
+components without root in one process and the node components as root in another.
+
+Must not: import a component at import time. A name is resolved when it is asked for.
+"""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from types import ModuleType
+
+from gureum.core.config import collect
+from gureum.core.run import CORE_SECTIONS, Component
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One component: `where` is "module:Class", `process` the half of `gureum up` it runs in."""
+
+    where: str
+    process: str
+    text: str
+
+    @property
+    def module(self) -> str:
+        """The module part of `where`."""
+        return self.where.split(":", 1)[0]
+
+
+CONTROL = "control"
+NODE = "node"
+
+COMPONENTS: dict[str, Entry] = {
+    "keystone": Entry(
+        "gureum.keystone.components:KeystoneApi", CONTROL, "Identity API: tokens, catalogue."
+    ),
+    "glance-api": Entry(
+        "gureum.glance.components:GlanceApi", CONTROL, "Image API: metadata and bytes."
+    ),
+    "placement-api": Entry(
+        "gureum.placement.components:PlacementApi", CONTROL, "Inventories, allocations, candidates."
+    ),
+    "neutron-server": Entry(
+        "gureum.neutron.components:NeutronServer", CONTROL, "Network API, ML2, answers to agents."
+    ),
+    "nova-api": Entry("gureum.nova.components:NovaApi", CONTROL, "Compute API."),
+    "nova-metadata-api": Entry(
+        "gureum.nova.components:NovaMetadataApi", CONTROL, "What a guest asks about itself."
+    ),
+    "nova-scheduler": Entry(
+        "gureum.nova.components:NovaScheduler", CONTROL, "Chooses a host for a server."
+    ),
+    "nova-conductor": Entry(
+        "gureum.nova.components:NovaConductor",
+        CONTROL,
+        "Runs the sagas; stands before the database.",
+    ),
+    "nova-novncproxy": Entry(
+        "gureum.nova.components:NovaNovncproxy", CONTROL, "Screens of guests in a browser."
+    ),
+    "neutron-openvswitch-agent": Entry(
+        "gureum.neutron.agents.l2.component:OpenvswitchAgent", NODE, "Ports of guests on a host."
+    ),
+    "neutron-dhcp-agent": Entry(
+        "gureum.neutron.agents.dhcp.component:DhcpAgent", NODE, "Addresses for guests: dnsmasq."
+    ),
+    "neutron-l3-agent": Entry(
+        "gureum.neutron.agents.l3.component:L3Agent", NODE, "Routers and floating addresses."
+    ),
+    "neutron-metadata-agent": Entry(
+        "gureum.neutron.agents.metadata.component:MetadataAgent", NODE, "169.254.169.254."
+    ),
+    "nova-compute": Entry(
+        "gureum.nova.agent.component:NovaCompute", NODE, "Guests of a host, through libvirt."
+    ),
+}
+
+OPTION_MODULES: tuple[str, ...] = (
+    "gureum.keystone.config",
+    "gureum.glance.config",
+    "gureum.placement.config",
+    "gureum.nova.config",
+    "gureum.nova.agent.config",
+    "gureum.neutron.config",
+    "gureum.neutron.agents.config",
+)
+"""The `config.py` of every service and agent."""
+
+
+class UnknownComponent(Exception):
+    """Nobody knows a component of this name."""
+
+
+def load(name: str) -> Component:
+    """Make a component. Raises: UnknownComponent."""
+    entry = COMPONENTS.get(name)
+    if entry is None:
+        raise UnknownComponent(f"no component is called {name}; known: {', '.join(COMPONENTS)}")
+    module, _, cls = entry.where.partition(":")
+    component = getattr(importlib.import_module(module), cls)()
+    if not isinstance(component, Component):
+        raise TypeError(f"{entry.where} is not a Component")
+    return component
+
+
+def names(process: str | None = None) -> list[str]:
+    """The components of one half (None: of both), in starting order."""
+    return [
+        name
+        for name, entry in COMPONENTS.items()
+        if process in (None, entry.process) and _exists(entry.module)
+    ]
+
+
+def sections() -> tuple[type, ...]:
+    """Every options class of the program."""
+    modules: list[ModuleType] = [
+        importlib.import_module(name) for name in OPTION_MODULES if _exists(name)
+    ]
+    found = [cls for module in modules for cls in collect(module)]
+    return tuple(dict.fromkeys([*CORE_SECTIONS, *found]))
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
