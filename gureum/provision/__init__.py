@@ -1,0 +1,1 @@
+"""What `gureum up` and `gureum down` do to a machine, step by step."""

@@ -1,0 +1,107 @@
+"""The supervisor with real children."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gureum.provision import supervisor
+from gureum.provision.supervisor import Child, Plan, Status
+
+CHILD = """
+import pathlib, signal, sys, time
+ready, journal = map(pathlib.Path, sys.argv[1:3])
+with journal.open("a") as file: file.write("start\\n")
+def stop(*_):
+    with journal.open("a") as file: file.write("stop\\n")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+ready.write_text("")
+while True: signal.pause()
+"""
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def child(run_dir: Path, name: str) -> Child:
+    ready = str(run_dir / f"{name}.ready")
+    argv = [sys.executable, "-c", CHILD, ready, str(run_dir / f"{name}.journal")]
+    return Child(name, argv, str(run_dir / f"{name}.log"), ready)
+
+
+def status(run_dir: Path) -> Status:
+    found = supervisor.read_status(run_dir)
+    assert found is not None
+    return found
+
+
+def states(run_dir: Path) -> dict[str, str]:
+    found = supervisor.read_status(run_dir)
+    return {c.name: c.state for c in found.children} if found else {}
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    supervisor.stop(tmp_path)
+
+
+def begin(run_dir: Path, *children: Child) -> int:
+    return supervisor.start(Plan(str(run_dir), list(children)), run_dir / "supervisor.log")
+
+
+def test_children_run_until_stop_and_are_told_to(run_dir):
+    begin(run_dir, child(run_dir, "a"), child(run_dir, "b"))
+    wait_for(lambda: states(run_dir) == {"a": "running", "b": "running"})
+    assert supervisor.stop(run_dir)
+    assert supervisor.running_pid(run_dir) is None
+    assert (run_dir / "a.journal").read_text() == "start\nstop\n"
+    assert not supervisor.stop(run_dir)
+
+
+def test_killed_child_is_started_again(run_dir):
+    begin(run_dir, child(run_dir, "a"))
+    wait_for(lambda: states(run_dir) == {"a": "running"})
+    first = status(run_dir).children[0]
+    assert first.pid is not None
+    os.kill(first.pid, signal.SIGKILL)
+    wait_for(lambda: status(run_dir).children[0].pid not in (None, first.pid))
+    again = status(run_dir).children[0]
+    assert (again.restarts, again.last_exit) == (1, "ended with signal 9")
+
+
+def test_child_that_cannot_start_waits_longer_each_time(run_dir):
+    missing = Child("a", ["/nonexistent"], str(run_dir / "a.log"), str(run_dir / "a.ready"))
+    begin(run_dir, missing)
+    wait_for(lambda: bool(states(run_dir)))
+    wait_for(lambda: status(run_dir).children[0].restarts >= 2)
+    assert status(run_dir).children[0].state == "waiting"
+    assert "could not be started" in status(run_dir).children[0].last_exit
+
+
+def test_second_supervisor_of_a_run_directory_is_refused(run_dir):
+    begin(run_dir, child(run_dir, "a"))
+    with pytest.raises(RuntimeError, match="did not start"):
+        begin(run_dir, child(run_dir, "a"))
+    assert "another supervisor" in (run_dir / "supervisor.log").read_text()
+
+
+def test_hangup_reads_the_plan_again(run_dir):
+    pid = begin(run_dir, child(run_dir, "a"))
+    wait_for(lambda: states(run_dir) == {"a": "running"})
+    supervisor.write_plan(Plan(str(run_dir), [child(run_dir, "b")]))
+    os.kill(pid, signal.SIGHUP)
+    wait_for(lambda: states(run_dir) == {"b": "running"})
+
+
+def test_no_status_without_a_supervisor(tmp_path):
+    assert supervisor.read_status(tmp_path) is None
