@@ -40,6 +40,7 @@ class Context:
     token: str | None = None
     expires_at: datetime | None = None
     audit_ids: tuple[str, ...] = ()
+    base_url: str = ""
 
     def __repr__(self) -> str:
         return (
@@ -72,18 +73,20 @@ def anonymous(request_id: str | None = None) -> Context:
     return Context(request_id=request_id or new_request_id())
 
 
-_ids: contextvars.ContextVar[dict[str, str | None]] = contextvars.ContextVar("gureum_ids", default={})
+_ids: contextvars.ContextVar[dict[str, str | None] | None] = contextvars.ContextVar(
+    "gureum_ids", default=None
+)
 
 
 def current_ids() -> dict[str, str | None]:
     """Return the ids that every log line of this task carries."""
-    return _ids.get()
+    return _ids.get() or {}
 
 
 @contextlib.contextmanager
 def log_ids(**ids: str | None) -> Iterator[None]:
     """Add ids (request_id, project_id, saga_id, …) to every log line inside the block."""
-    token = _ids.set({**_ids.get(), **ids})
+    token = _ids.set({**current_ids(), **ids})
     try:
         yield
     finally:

@@ -40,12 +40,16 @@ def assert_no_transaction(what: str) -> None:
 
 
 class Tx:
-    """One open transaction. Not thread-safe; ends with its `with` block."""
+    """One open transaction. Not thread-safe; ends with its `with` block.
 
-    __slots__ = ("_after", "connection", "queries", "writable")
+    deps: the object of the service that owns the database (options, clients).
+    """
 
-    def __init__(self, connection: sa.Connection, writable: bool) -> None:
+    __slots__ = ("_after", "connection", "deps", "queries", "writable")
+
+    def __init__(self, connection: sa.Connection, writable: bool, deps: Any = None) -> None:
         self.connection = connection
+        self.deps = deps
         self.writable = writable
         self.queries = 0
         self._after: list[Callable[[], None]] = []
@@ -113,7 +117,15 @@ class Tx:
         self._after.append(action)
 
 
-_UNAVAILABLE_SQLITE = ("locked", "busy", "readonly", "full", "unable to open", "disk i/o", "no more")
+_UNAVAILABLE_SQLITE = (
+    "locked",
+    "busy",
+    "readonly",
+    "full",
+    "unable to open",
+    "disk i/o",
+    "no more",
+)
 _RETRY_MYSQL = frozenset({1205, 1213, 2006, 2013, 2003, 1290, 1836, 1021})
 _RETRY_PG = ("40", "57", "08", "53", "25006")
 
@@ -145,6 +157,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 16, busy_timeout_s: float = 10.0) -> None:
         self.url = sa.make_url(url)
         self.kind = self.url.get_backend_name()
+        self.deps: Any = None
         self._writer = threading.RLock()
         self._engine = self._make_engine(pool_size, busy_timeout_s)
         self.memory = self.kind == "sqlite" and self.url.database in (None, "", ":memory:")
@@ -153,23 +166,35 @@ class Database:
         if self.kind != "sqlite":
             isolation = "READ COMMITTED"
             return sa.create_engine(
-                self.url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True,
-                pool_recycle=1800, isolation_level=isolation,
+                self.url,
+                pool_size=pool_size,
+                max_overflow=pool_size,
+                pool_pre_ping=True,
+                pool_recycle=1800,
+                isolation_level=isolation,
             )
         memory = self.url.database in (None, "", ":memory:")
         engine = sa.create_engine(
             self.url,
             poolclass=StaticPool if memory else QueuePool,
-            connect_args={"check_same_thread": False, "timeout": busy_timeout_s,
-                          "isolation_level": None},
+            connect_args={
+                "check_same_thread": False,
+                "timeout": busy_timeout_s,
+                "isolation_level": None,
+            },
             **({} if memory else {"pool_size": pool_size, "max_overflow": pool_size}),
         )
 
         @event.listens_for(engine, "connect")
         def _pragmas(connection: Any, record: Any) -> None:
             cursor = connection.cursor()
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON",
-                           "temp_store=MEMORY", "cache_size=-4000"):
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=NORMAL",
+                "foreign_keys=ON",
+                "temp_store=MEMORY",
+                "cache_size=-4000",
+            ):
                 cursor.execute(f"PRAGMA {pragma}")
             cursor.close()
 
@@ -197,9 +222,8 @@ class Database:
                 yield tx
             self._run_after(tx)
             return
-        with self._writer:
-            with self._begin("BEGIN IMMEDIATE", writable=True) as tx:
-                yield tx
+        with self._writer, self._begin("BEGIN IMMEDIATE", writable=True) as tx:
+            yield tx
         self._run_after(tx)
 
     @staticmethod
@@ -220,7 +244,7 @@ class Database:
                 raise Unavailable("no free database connection") from error
             _open.depth = 1
             try:
-                tx = Tx(connection, writable)
+                tx = Tx(connection, writable, self.deps)
                 if begin is not None:
                     try:
                         connection.exec_driver_sql(begin)

@@ -1,0 +1,1 @@
+"""HTTP: the asynchronous edge, the synchronous dispatch, the typed client."""

@@ -1,0 +1,141 @@
+"""HTTP calls to other services: over a socket, or straight to the dispatcher in the same process.
+
+Owns: choosing the way by the URL's host and port, time-outs, retries of idempotent calls. Both ways
+serialise. A call inside an open database transaction is refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import httpx
+import msgspec
+
+from gureum.core.context import current_ids
+from gureum.core.db.engine import assert_no_transaction
+from gureum.core.http.dispatch import Dispatcher
+from gureum.core.http.messages import Request
+
+
+class RemoteError(Exception):
+    """The other service answered with an error. `status` and `text` are its own."""
+
+    def __init__(self, method: str, url: str, status: int, text: str) -> None:
+        super().__init__(f"{method} {url}: {status} {text[:300]}")
+        self.status = status
+        self.text = text
+
+
+class RemoteUnavailable(Exception):
+    """The other service cannot be reached or did not answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """An answer with its body in memory."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the decoded body; None when it is empty."""
+        return msgspec.json.decode(self.body) if self.body else None
+
+
+class HttpClient:
+    """Calls any URL; dispatches in-process where a service of this process answers there."""
+
+    def __init__(self, timeout_s: float = 60.0) -> None:
+        self._local: dict[tuple[str, int], Dispatcher] = {}
+        self._remote = httpx.Client(timeout=timeout_s, trust_env=False)
+
+    def bind(self, base_url: str, dispatcher: Dispatcher) -> None:
+        """Answer calls to this base URL with a dispatcher of this process."""
+        self._local[_place(base_url)] = dispatcher
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
+        attempts: int = 3,
+    ) -> HttpReply:
+        """Call and return the answer, whatever its status.
+
+        Raises: RemoteUnavailable (after `attempts` for GET, PUT, DELETE and HEAD; one for others).
+        """
+        assert_no_transaction(f"{method} {url}")
+        sent = {"content-type": "application/json", "accept": "application/json", **(headers or {})}
+        request_id = current_ids().get("request_id")
+        if request_id:
+            sent.setdefault("x-openstack-request-id", request_id)
+        if params:
+            url += ("&" if "?" in url else "?") + urlencode(params, doseq=True)
+        body = msgspec.json.encode(json) if json is not None else b""
+        dispatcher = self._local.get(_place(url))
+        if dispatcher is not None:
+            return _dispatch(dispatcher, method, url, sent, body)
+        tries = attempts if method in ("GET", "PUT", "DELETE", "HEAD") else 1
+        for attempt in range(tries):
+            try:
+                answer = self._remote.request(method, url, content=body, headers=sent)
+                return HttpReply(answer.status_code, answer.headers, answer.content)
+            except httpx.TransportError as error:
+                if attempt == tries - 1:
+                    raise RemoteUnavailable(f"{method} {url}: {error}") from error
+                time.sleep(0.2 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    def stream(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        """Yield the body of a GET in pieces. Raises: RemoteError, RemoteUnavailable."""
+        assert_no_transaction(f"GET {url}")
+        try:
+            with self._remote.stream("GET", url, headers=dict(headers or {})) as answer:
+                if answer.status_code >= 300:
+                    raise RemoteError(
+                        "GET", url, answer.status_code, answer.read().decode(errors="replace")
+                    )
+                yield from answer.iter_bytes(1 << 20)
+        except httpx.TransportError as error:
+            raise RemoteUnavailable(f"GET {url}: {error}") from error
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._remote.close()
+
+
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _dispatch(
+    dispatcher: Dispatcher, method: str, url: str, headers: Mapping[str, str], body: bytes
+) -> HttpReply:
+    parts = urlsplit(url)
+    request = Request(
+        method=method,
+        path=parts.path,
+        query=parse_qsl(parts.query, keep_blank_values=True),
+        headers={name.lower(): value for name, value in headers.items()},
+        body=body,
+        base=f"{parts.scheme}://{parts.netloc}",
+        peer="local",
+    )
+    response = dispatcher.handle(request)
+    content = response.body
+    if response.stream is not None:
+        content = b"".join(response.stream)
+    elif response.file is not None:
+        with open(response.file.path, "rb") as source:
+            source.seek(response.file.offset)
+            content = source.read(response.file.length if response.file.length is not None else -1)
+    return HttpReply(response.status, {n.lower(): v for n, v in response.headers}, content)

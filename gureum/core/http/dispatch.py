@@ -1,0 +1,452 @@
+"""From a request to an answer, synchronously: route, version, token, shape, target, rule, handler, shape.
+
+Owns: the order of these checks and the mapping of errors. This is one of the four borders at which an
+unexpected exception is caught; it becomes a 500 whose text says nothing about the inside.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+import msgspec
+
+from gureum.core import log
+from gureum.core.context import Context, anonymous, log_ids, new_request_id
+from gureum.core.db import Conflict as RowConflict
+from gureum.core.db import Database, Stale, Unavailable
+from gureum.core.http.messages import Request, Response
+from gureum.core.http.routes import Match, Routes
+from gureum.core.policy.rules import Policy
+from gureum.core.service import Service
+from gureum.core.spec.errors import (
+    ApiError,
+    BadRequest,
+    Conflict,
+    InvalidField,
+    NotFound,
+    PolicyForbidden,
+    ServiceUnavailable,
+    TooLarge,
+    Unauthorized,
+    UnsupportedMedia,
+)
+from gureum.core.spec.fields import Invalid
+from gureum.core.spec.operations import PUBLIC, TOKEN, Operation, Page, Reply
+from gureum.core.spec.structs import Struct
+from gureum.core.spec.versions import BASE, Version, VersionError
+
+_log = log.get(__name__)
+_REQUEST_ID = re.compile(r"^req-[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$")
+_PROJECT = re.compile(r"^([0-9a-f]{32}|[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12})$")
+_ATTEMPTS = 4
+
+Observer = Callable[[str, str, int, float], None]
+"""(service, operation name, status, seconds): called after every request."""
+
+
+class Authenticator(Protocol):
+    """Turns tokens into contexts."""
+
+    def authenticate(self, token: str, service_token: str | None, request_id: str) -> Context:
+        """Return the caller. Raises: Unauthorized, ServiceUnavailable."""
+        ...
+
+
+class _VersionRefused(ApiError):
+    def __init__(self, error: VersionError) -> None:
+        super().__init__(error.text)
+        self.at = error.status
+
+    @property
+    def status(self) -> int:  # type: ignore[override]
+        return self.at
+
+
+class Dispatcher:
+    """Answers the requests of one service.
+
+    databases: by name as `Operation.database` says ("" is the service's first one). deps: the service's own
+    object; transactions carry it as `tx.deps`.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        policy: Policy,
+        authenticator: Authenticator,
+        databases: Mapping[str, Database],
+        deps: Any = None,
+        *,
+        public_base: str | None = None,
+        observe: Observer | None = None,
+        www_authenticate: str = "",
+    ) -> None:
+        self.service = service
+        self.policy = policy
+        self.deps = deps
+        self._authenticator = authenticator
+        self._databases = databases
+        self._public_base = public_base.rstrip("/") if public_base else None
+        self._observe = observe
+        self._www_authenticate = www_authenticate
+        self._routes = Routes(
+            [(service.prefix, op) for op in service.operations]
+            + [("", op) for op in service.root_operations]
+        )
+        for op in (*service.operations, *service.root_operations):
+            if op.policy not in (PUBLIC, TOKEN) and op.policy not in policy.rules:
+                raise ValueError(f"{service.name}: {op.name} names the unknown rule {op.policy!r}")
+
+    # -- routing ---------------------------------------------------------------------------------
+
+    def match(self, method: str, path: str) -> Match:
+        """Find the candidates of a request. Raises: NotFound, MethodNotAllowed."""
+        for suffix in self.service.suffixes:
+            path = path.removesuffix(suffix)
+        return self._routes.find(method, path)
+
+    def _split_project(self, path: str) -> tuple[str, str | None]:
+        prefix = self.service.prefix
+        if self.service.project_in_path and path.startswith(prefix + "/"):
+            rest = path[len(prefix) + 1 :]
+            head, _, tail = rest.partition("/")
+            if _PROJECT.match(head):
+                return f"{prefix}/{tail}", head
+        return path, None
+
+    def is_slow(self, method: str, path: str) -> tuple[bool, bool]:
+        """Tell whether a request belongs into the pool for slow work, and whether its body is streamed."""
+        try:
+            operations = self.match(method, self._split_project(path)[0]).operations
+        except ApiError:
+            return False, False
+        return any(op.waits for op in operations), any(op.upload for op in operations)
+
+    # -- one request -----------------------------------------------------------------------------
+
+    def handle(self, request: Request) -> Response:
+        """Answer a request; never raises."""
+        started = time.perf_counter()
+        request_id = new_request_id()
+        global_id = request.headers.get("x-openstack-request-id")
+        if global_id is not None and _REQUEST_ID.match(global_id) is None:
+            global_id = None
+        name = "unmatched"
+        headers: list[tuple[str, str]] = []
+        with log_ids(request_id=request_id, global_request_id=global_id):
+            try:
+                response, name = self._answer(request, request_id, global_id, headers)
+            except ApiError as error:
+                response = self._refuse(error, request_id)
+                name = getattr(error, "operation", name)
+            except Exception as error:  # border: nothing of the inside may leave
+                _log.error(
+                    "request failed", exc_info=error, method=request.method, path=request.path
+                )
+                response = self._refuse(ApiError(), request_id)
+            seconds = time.perf_counter() - started
+            response.headers.extend(headers)
+            response.headers.append((self.service.request_id_header, request_id))
+            for header in self.service.extra_request_id_headers:
+                response.headers.append((header, request_id))
+            if request.method == "HEAD":
+                response.body = b""
+            _log.debug(
+                "answered",
+                service=self.service.name,
+                method=request.method,
+                path=request.path,
+                status=response.status,
+                milliseconds=seconds * 1000,
+            )
+        if self._observe is not None:
+            self._observe(self.service.name, name, response.status, seconds)
+        return response
+
+    def _refuse(self, error: ApiError, request_id: str) -> Response:
+        body = msgspec.json.encode(self.service.error_body(error, request_id))
+        headers = [("Content-Type", "application/json"), *error.headers]
+        if error.status == 401 and self._www_authenticate:
+            headers.append(("WWW-Authenticate", self._www_authenticate))
+        if error.status == 503:
+            headers.append(("Retry-After", "5"))
+        return Response(error.status, headers, body)
+
+    def _answer(
+        self,
+        request: Request,
+        request_id: str,
+        global_id: str | None,
+        headers: list[tuple[str, str]],
+    ) -> tuple[Response, str]:
+        path, project = self._split_project(request.path)
+        match = self.match(request.method, path)
+        version = self._version(request, headers)
+        candidates = [op for op in match.operations if op.active(version)]
+        if not candidates:
+            raise NotFound()
+        ctx = self._context(request, request_id, global_id, candidates[0])
+        if project is not None and ctx.project_id != project and not ctx.is_admin:
+            raise BadRequest(
+                f"Malformed request URL: URL's project_id '{project}' doesn't match Context's"
+                f" project_id '{ctx.project_id}'"
+            )
+        body, op = self._body(request, candidates)
+        if op.policy not in (PUBLIC,) and ctx.user_id is None:
+            raise Unauthorized()
+        return self._run(
+            request, op, version, ctx, tuple(map(unquote, match.values)), body
+        ), op.name
+
+    def _version(self, request: Request, headers: list[tuple[str, str]]) -> Version:
+        if self.service.versions is None:
+            return BASE
+        try:
+            version = self.service.versions.negotiate(request.headers)
+        except VersionError as error:
+            raise _VersionRefused(error) from None
+        headers.extend(self.service.versions.response_headers(version))
+        return version
+
+    def _context(
+        self, request: Request, request_id: str, global_id: str | None, op: Operation
+    ) -> Context:
+        base = (self._public_base or request.base) + self.service.prefix
+        token = request.headers.get("x-auth-token")
+        if op.policy == PUBLIC:
+            ctx = anonymous(request_id)
+        elif not token:
+            raise Unauthorized()
+        else:
+            service_token = request.headers.get("x-service-token")
+            ctx = self._authenticator.authenticate(token, service_token, request_id)
+        return replace(ctx, request_id=request_id, global_request_id=global_id, base_url=base)
+
+    def _body(self, request: Request, candidates: Sequence[Operation]) -> tuple[Any, Operation]:
+        op = candidates[0]
+        if op.upload:
+            kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+            if op.media and kind not in op.media:
+                raise UnsupportedMedia(content_type=kind or "(none)")
+            return None, op
+        if len(request.body) > self.service.max_body_bytes:
+            raise TooLarge()
+        acts = op.action is not None
+        if not acts and all(c.request is None for c in candidates):
+            return None, op
+        if not request.body:
+            if op.optional_body:
+                return {}, op
+            raise BadRequest("The request has no body.")
+        kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+        if kind not in op.media:
+            raise UnsupportedMedia(content_type=kind)
+        try:
+            body = msgspec.json.decode(request.body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            raise BadRequest("The request body is not valid JSON.") from None
+        if acts:
+            if not isinstance(body, dict) or len(body) != 1:
+                raise BadRequest("The body must be an object with exactly one action.")
+            action = next(iter(body))
+            for candidate in candidates:
+                if candidate.action == action:
+                    return body, candidate
+            raise BadRequest(f"There is no such action: {action[:64]}")
+        return body, op
+
+    # -- the operation ---------------------------------------------------------------------------
+
+    def _run(
+        self,
+        request: Request,
+        op: Operation,
+        version: Version,
+        ctx: Context,
+        values: tuple[str, ...],
+        body: Any,
+    ) -> Response:
+        try:
+            query = op.query.parse_query(request.query, version) if op.query is not None else None
+            new: Any = self._shape(op, version, body) if op.request is not None else None
+        except Invalid as error:
+            raise InvalidField(path=error.path, reason=error.reason) from None
+        if op.upload:
+            new = request.stream
+        with log_ids(project_id=ctx.project_id, user_id=ctx.user_id):
+            if op.manual:
+                target = self._load(op, ctx, self.deps, values, new)
+                result = op.handler(ctx, self.deps, *target, *_given(op, query, new))
+                return self._render(request, op, version, ctx, query, result)
+            return self._in_transaction(request, op, version, ctx, values, query, new)
+
+    def _shape(self, op: Operation, version: Version, body: Any) -> Struct:
+        assert op.request is not None
+        if op.wrap:
+            if not isinstance(body, dict):
+                raise BadRequest("The body must be a JSON object.")
+            if not body and op.optional_body:
+                return op.request.parse({}, version)
+            if op.wrap not in body:
+                raise BadRequest(f"The body must have the key {op.wrap!r}.")
+            if body[op.wrap] is None and (op.action is not None or op.optional_body):
+                body = {op.wrap: {}}
+            body = body[op.wrap]
+        ups = [c.up for c in op.changes if c.up is not None and version < _version(c.version)]
+        return op.request.parse(body, version, op.wrap or "", ups)
+
+    def _in_transaction(
+        self,
+        request: Request,
+        op: Operation,
+        version: Version,
+        ctx: Context,
+        values: tuple[str, ...],
+        query: Struct | None,
+        new: Any,
+    ) -> Response:
+        database = self._databases[op.database]
+        for attempt in range(_ATTEMPTS):
+            try:
+                with database.write() if op.write else database.read() as tx:
+                    target = self._load(op, ctx, tx, values, new)
+                    result = op.handler(ctx, tx, *target, *_given(op, query, new))
+                return self._render(request, op, version, ctx, query, result)
+            except (Stale, Unavailable) as error:
+                if attempt == _ATTEMPTS - 1:
+                    _log.warning("database busy", reason=str(error))
+                    raise ServiceUnavailable() from error
+                time.sleep(0.01 * 2**attempt)
+            except RowConflict as error:
+                raise Conflict() from error
+        raise AssertionError("unreachable")
+
+    def _load(
+        self, op: Operation, ctx: Context, tx: Any, values: tuple[str, ...], new: Any
+    ) -> tuple[Any, ...]:
+        loaded: Any = None
+        args: tuple[Any, ...] = values
+        if op.load is not None:
+            loaded = op.load(ctx, tx, *values)
+            args = (loaded,)
+        fields = new.plan(BASE).policies if isinstance(new, Struct) else {}
+        if op.policy in (PUBLIC, TOKEN) and not fields:
+            return args
+        target = (
+            op.target(ctx, loaded, new) if op.target is not None else default_target(ctx, loaded)
+        )
+        if op.policy not in (PUBLIC, TOKEN):
+            self.policy.enforce(op.policy, ctx, target)
+        for attr, rule in fields.items():
+            if rule is not None and new.has(attr):
+                self.policy.enforce(rule, ctx, target)
+        return args
+
+    # -- the answer ------------------------------------------------------------------------------
+
+    def _render(
+        self,
+        request: Request,
+        op: Operation,
+        version: Version,
+        ctx: Context,
+        query: Struct | None,
+        result: Any,
+    ) -> Response:
+        reply = result if isinstance(result, Reply) else Reply(result)
+        status = reply.status or self._status(op, version)
+        headers = list(reply.headers)
+        if reply.stream is not None or reply.file is not None or reply.raw is not None:
+            headers.append(("Content-Type", reply.content_type))
+            return Response(status, headers, reply.raw or b"", reply.stream, reply.file)
+        body = self._body_of(request, op, version, ctx, query, reply.body)
+        if body is None:
+            return Response(status, headers, b"")
+        headers.append(("Content-Type", reply.content_type))
+        return Response(status, headers, msgspec.json.encode(body))
+
+    @staticmethod
+    def _status(op: Operation, version: Version) -> int:
+        for change in op.changes:
+            if change.status is not None and version < _version(change.version):
+                return change.status
+        return op.status
+
+    def _body_of(
+        self,
+        request: Request,
+        op: Operation,
+        version: Version,
+        ctx: Context,
+        query: Struct | None,
+        result: Any,
+    ) -> Any:
+        shape = op.items or op.response
+        if shape is None or result is None:
+            return result
+        only = query.get("fields") if query is not None else None
+        memo: dict[tuple[str, Any], bool] = {}
+
+        def show(item: Any) -> dict[str, Any]:
+            def allowed(rule: str) -> bool:
+                target = default_target(ctx, item)
+                key = (rule, target["project_id"])
+                if key not in memo:
+                    memo[key] = self.policy.allows(rule, ctx, target)
+                return memo[key]
+
+            out = shape.render(item, version, allowed)
+            for change in reversed(op.changes):
+                if change.down is not None and version < _version(change.version):
+                    change.down(out)
+            return {k: v for k, v in out.items() if k in only} if only else out
+
+        if op.items is None:
+            shown = show(result)
+            return {op.response_wrap: shown} if op.response_wrap else shown
+        page = result if isinstance(result, Page) else Page(result)
+        assert op.response_wrap is not None
+        body: dict[str, Any] = {op.response_wrap: [show(item) for item in page.items]}
+        body.update(page.extra)
+        body.update(self.service.list_keys(ctx, request.path, op.response_wrap, page))
+        return body
+
+
+def _given(op: Operation, query: Any, new: Any) -> tuple[Any, ...]:
+    given: tuple[Any, ...] = ()
+    if op.query is not None:
+        given += (query,)
+    if op.request is not None or op.upload:
+        given += (new,)
+    return given
+
+
+def _version(text: str) -> Version:
+    major, _, minor = text.partition(".")
+    return Version(int(major), int(minor))
+
+
+def default_target(ctx: Context, loaded: Any) -> Mapping[str, Any]:
+    """Return what a rule is checked against: the owner of the loaded row, else the caller."""
+    project = _attribute(loaded, "project_id")
+    user = _attribute(loaded, "user_id")
+    project = ctx.project_id if project is None else project
+    return {
+        "project_id": project,
+        "tenant_id": project,
+        "user_id": ctx.user_id if user is None else user,
+    }
+
+
+def _attribute(loaded: Any, name: str) -> Any:
+    if isinstance(loaded, Mapping):
+        return loaded.get(name)
+    return getattr(loaded, name, None)
+
+
+__all__ = ["Authenticator", "Dispatcher", "PolicyForbidden", "default_target"]
