@@ -21,6 +21,8 @@ from gureum.core.bus.base import Bus
 from gureum.core.bus.open import open_bus
 from gureum.core.config import CloudOptions, Config, option, section
 from gureum.core.db.engine import Database
+from gureum.core.http.client import HttpClient
+from gureum.core.http.edge import Pools
 from gureum.core.listen import Health, HttpListeners
 from gureum.core.metrics import Metrics
 
@@ -119,6 +121,8 @@ class Runtime:
         self._bus_role = bus_role
         self._bus: Bus | None = None
         self._databases: dict[str, Database] = {}
+        self._client: HttpClient | None = None
+        self._pools: Pools | None = None
         self._lock = threading.RLock()
         self._components: list[Component] = []
 
@@ -135,6 +139,22 @@ class Runtime:
                 url = self.config.get(BusOptions).transport_url
                 self._bus = open_bus(url, role=self._bus_role)
             return self._bus
+
+    @property
+    def client(self) -> HttpClient:
+        """The HTTP client of this process; APIs of this process are called without a socket."""
+        with self._lock:
+            if self._client is None:
+                self._client = HttpClient()
+            return self._client
+
+    @property
+    def pools(self) -> Pools:
+        """The two thread pools that answer this process's requests."""
+        with self._lock:
+            if self._pools is None:
+                self._pools = Pools()
+            return self._pools
 
     def database(self, name: str) -> Database:
         """The database of a name (`keystone`, `nova_api`), one object a process."""
@@ -177,6 +197,12 @@ class Runtime:
             if self._bus is not None:
                 self._bus.close()
                 self._bus = None
+            if self._pools is not None:
+                self._pools.close()
+                self._pools = None
+            if self._client is not None:
+                self._client.close()
+                self._client = None
             for database in self._databases.values():
                 database.close()
             self._databases.clear()
