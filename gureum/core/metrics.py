@@ -69,7 +69,7 @@ class Metrics:
             registry=self.registry,
         ).labels(process_name, version).set(1)
 
-    def observe_request(self, service: str, operation: str, status: int, seconds: float) -> None:
+    def observe(self, service: str, operation: str, status: int, seconds: float) -> None:
         """Count one answered request. `operation` is a declared name, never a path."""
         self._requests.labels(service, operation, str(status)).inc()
         self._latency_s.labels(service, operation).observe(seconds)
