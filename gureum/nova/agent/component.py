@@ -1,0 +1,90 @@
+"""The component nova-compute: builds the driver, the worker and the loops, and serves the contract.
+
+Owns: their order of start and stop. Must not: decide anything about guests.
+"""
+
+import time
+from pathlib import Path
+
+from gureum.core import log
+from gureum.core.bus.base import Service
+from gureum.core.bus.journal import Journal
+from gureum.core.run import Component, Health, Runtime
+from gureum.core.runner import Runner
+from gureum.nova.agent.config import ComputeOptions, LibvirtOptions
+from gureum.nova.agent.contract import ComputeAgent, ComputeState
+from gureum.nova.agent.loops import ComputeLoops
+from gureum.nova.agent.worker import ComputeWorker
+from gureum.nova.drivers.base import ComputeDriver
+from gureum.nova.drivers.fake import FakeDriver, FakeHost
+
+LOG = log.get(__name__)
+
+STATE_TIMEOUT_S = 15.0
+SILENT_REPORTS = 6
+"""Heartbeats that may be missing before the component calls itself ill."""
+
+
+class NovaCompute(Component):
+    """A compute host."""
+
+    name = "nova-compute"
+
+    def __init__(self) -> None:
+        self._driver: ComputeDriver | None = None
+        self._journal: Journal | None = None
+        self._service: Service | None = None
+        self._loops: ComputeLoops | None = None
+        self._started = time.monotonic()
+        self._patience_s = 0.0
+
+    def start(self, runtime: Runtime) -> None:
+        """Serve ComputeAgent for this host and begin the loops."""
+        options = runtime.config.get(ComputeOptions)
+        state_path = Path(options.state_path)
+        state_path.mkdir(parents=True, exist_ok=True)
+        self._driver = make_driver(
+            options, runtime.config.get(LibvirtOptions), runtime.host, Runner()
+        )
+        self._journal = Journal(state_path / "compute-journal.sqlite")
+        worker = ComputeWorker(options, runtime.host, self._driver, self._journal)
+        self._service = runtime.bus.serve(
+            ComputeAgent, worker, runtime.host, workers=options.job_workers
+        )
+        state = runtime.bus.client(ComputeState, timeout_s=STATE_TIMEOUT_S)
+        self._loops = ComputeLoops(options, worker, state)
+        self._patience_s = SILENT_REPORTS * (options.report_interval + STATE_TIMEOUT_S)
+        self._started = time.monotonic()
+        self._loops.start()
+
+    def stop(self) -> None:
+        """Stop; guests keep running."""
+        if self._loops is not None:
+            self._loops.stop()
+        if self._service is not None:
+            self._service.close(wait=False)
+        if self._driver is not None:
+            self._driver.close()
+        if self._journal is not None and self._service is None:
+            self._journal.close()
+
+    def health(self) -> Health:
+        """Ill when heartbeats stopped to arrive."""
+        if self._loops is None:
+            return Health(False, "not started")
+        last = self._loops.last_report_at or self._started
+        if time.monotonic() - last > self._patience_s:
+            return Health(False, f"no heartbeat arrived: {self._loops.trouble or 'no answer'}")
+        return Health(True, self._loops.trouble)
+
+
+def make_driver(
+    options: ComputeOptions, libvirt_options: LibvirtOptions, host: str, runner: Runner
+) -> ComputeDriver:
+    """Return the configured driver."""
+    if options.compute_driver == "fake":
+        fake = FakeHost(name=host, address=options.my_ip, spawn_s=options.fake_spawn_s)
+        return FakeDriver(fake, Path(options.state_path) / "fake-guests.json")
+    from gureum.nova.drivers.libvirt.driver import LibvirtDriver
+
+    return LibvirtDriver(options, libvirt_options, host, runner)

@@ -1,0 +1,92 @@
+"""Reads images over the Image API with the token that came with the order.
+
+Owns: that client. Must not: import the image service, or write a token anywhere.
+Follows: OpenStack Image API v2, "Images" and "Image data".
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from gureum.nova.agent.contract import ImageAccess, ImageSpec, ImageUnavailable
+from gureum.nova.drivers.base import ImageSource
+
+_CHUNK_BYTES = 1 << 20
+_KNOWN = frozenset(
+    (
+        *("id", "name", "status", "size", "min_disk", "min_ram", "disk_format"),
+        *("container_format", "checksum", "os_hash_algo", "os_hash_value", "kernel_id"),
+        *("ramdisk_id", "tags", "owner", "visibility", "protected", "os_hidden", "file", "schema"),
+        *("self", "created_at", "updated_at", "virtual_size", "locations", "direct_url"),
+    )
+)
+
+
+class ImageApi(ImageSource):
+    """Images of one endpoint, as the token's owner sees them."""
+
+    def __init__(
+        self,
+        access: ImageAccess,
+        timeout_s: float,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        base = access.endpoint.rstrip("/").removesuffix("/v2")
+        self._client = httpx.Client(
+            base_url=f"{base}/v2",
+            headers={"X-Auth-Token": access.token},
+            timeout=timeout_s,
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
+
+    def show(self, image_id: str) -> ImageSpec:
+        """Return what the image service says of an image."""
+        try:
+            response = self._client.get(f"/images/{image_id}")
+        except httpx.HTTPError as error:
+            raise ImageUnavailable(f"image {image_id}: {type(error).__name__}") from error
+        if response.status_code != 200:
+            raise ImageUnavailable(f"image {image_id}: answered {response.status_code}")
+        return image_from_json(response.json())
+
+    def read(self, image_id: str) -> Iterator[bytes]:
+        """Yield the image's bytes as they come."""
+        try:
+            with self._client.stream("GET", f"/images/{image_id}/file") as response:
+                if response.status_code != 200:
+                    raise ImageUnavailable(f"image {image_id}: answered {response.status_code}")
+                yield from response.iter_raw(_CHUNK_BYTES)
+        except httpx.HTTPError as error:
+            raise ImageUnavailable(f"image {image_id}: {type(error).__name__}") from error
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+
+def image_from_json(body: dict[str, Any]) -> ImageSpec:
+    """Return an image as the Image API shows it."""
+    properties = {
+        name: str(value)
+        for name, value in body.items()
+        if name not in _KNOWN and isinstance(value, str | int | bool)
+    }
+    return ImageSpec(
+        id=body["id"],
+        name=body.get("name") or "",
+        status=body.get("status", ""),
+        size_bytes=body.get("size") or 0,
+        min_disk_gib=body.get("min_disk") or 0,
+        min_ram_mib=body.get("min_ram") or 0,
+        disk_format=body.get("disk_format") or "",
+        container_format=body.get("container_format") or "",
+        checksum=body.get("checksum"),
+        os_hash_algo=body.get("os_hash_algo"),
+        os_hash_value=body.get("os_hash_value"),
+        kernel_id=body.get("kernel_id"),
+        ramdisk_id=body.get("ramdisk_id"),
+        properties=properties,
+    )
