@@ -13,15 +13,20 @@ from types import ModuleType
 
 from gureum.core.config import collect
 from gureum.core.run import CORE_SECTIONS, Component
+from gureum.core.service import Service
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One component: `where` is "module:Class", `process` the half of `gureum up` it runs in."""
+    """One component: `where` is "module:Class", `process` the half of `gureum up` it runs in.
+
+    port: the usual port of its API, before the cloud's offset.
+    """
 
     where: str
     process: str
     text: str
+    port: int | None = None
 
     @property
     def module(self) -> str:
@@ -34,20 +39,26 @@ NODE = "node"
 
 COMPONENTS: dict[str, Entry] = {
     "keystone": Entry(
-        "gureum.keystone.components:KeystoneApi", CONTROL, "Identity API: tokens, catalogue."
+        "gureum.keystone.components:KeystoneApi", CONTROL, "Identity API: tokens, catalogue.", 5000
     ),
     "glance-api": Entry(
-        "gureum.glance.components:GlanceApi", CONTROL, "Image API: metadata and bytes."
+        "gureum.glance.components:GlanceApi", CONTROL, "Image API: metadata and bytes.", 9292
     ),
     "placement-api": Entry(
-        "gureum.placement.components:PlacementApi", CONTROL, "Inventories, allocations, candidates."
+        "gureum.placement.components:PlacementApi",
+        CONTROL,
+        "Inventories, allocations, candidates.",
+        8778,
     ),
     "neutron-server": Entry(
-        "gureum.neutron.components:NeutronServer", CONTROL, "Network API, ML2, answers to agents."
+        "gureum.neutron.components:NeutronServer",
+        CONTROL,
+        "Network API, ML2, answers to agents.",
+        9696,
     ),
-    "nova-api": Entry("gureum.nova.components:NovaApi", CONTROL, "Compute API."),
+    "nova-api": Entry("gureum.nova.components:NovaApi", CONTROL, "Compute API.", 8774),
     "nova-metadata-api": Entry(
-        "gureum.nova.components:NovaMetadataApi", CONTROL, "What a guest asks about itself."
+        "gureum.nova.components:NovaMetadataApi", CONTROL, "What a guest asks about itself.", 8775
     ),
     "nova-scheduler": Entry(
         "gureum.nova.components:NovaScheduler", CONTROL, "Chooses a host for a server."
@@ -58,7 +69,7 @@ COMPONENTS: dict[str, Entry] = {
         "Runs the sagas; stands before the database.",
     ),
     "nova-novncproxy": Entry(
-        "gureum.nova.components:NovaNovncproxy", CONTROL, "Screens of guests in a browser."
+        "gureum.nova.components:NovaNovncproxy", CONTROL, "Screens of guests in a browser.", 6080
     ),
     "neutron-openvswitch-agent": Entry(
         "gureum.neutron.agents.l2.component:OpenvswitchAgent", NODE, "Ports of guests on a host."
@@ -77,14 +88,29 @@ COMPONENTS: dict[str, Entry] = {
     ),
 }
 
+SERVICES: tuple[str, ...] = (
+    "gureum.keystone.service",
+    "gureum.placement.service",
+    "gureum.glance.service",
+    "gureum.neutron.service",
+    "gureum.nova.service",
+)
+"""The table of contents of every service: a module with `SERVICE`."""
+
 OPTION_MODULES: tuple[str, ...] = (
+    "gureum.provision.options",
     "gureum.keystone.config",
     "gureum.glance.config",
     "gureum.placement.config",
     "gureum.nova.config",
     "gureum.nova.agent.config",
     "gureum.neutron.config",
-    "gureum.neutron.agents.config",
+    "gureum.nova.metadata.config",
+    "gureum.nova.console.config",
+    "gureum.neutron.agents.l2.config",
+    "gureum.neutron.agents.l3.config",
+    "gureum.neutron.agents.dhcp.config",
+    "gureum.neutron.agents.metadata.config",
 )
 """The `config.py` of every service and agent."""
 
@@ -112,6 +138,11 @@ def names(process: str | None = None) -> list[str]:
         for name, entry in COMPONENTS.items()
         if process in (None, entry.process) and _exists(entry.module)
     ]
+
+
+def services() -> list[Service]:
+    """The table of contents of every service."""
+    return [importlib.import_module(name).SERVICE for name in SERVICES if _exists(name)]
 
 
 def sections() -> tuple[type, ...]:

@@ -42,6 +42,9 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--process-name", default="gureum", help="name in logs and metrics")
     parser.add_argument("--log-file", type=Path, help="log there instead of standard error")
+    parser.add_argument(
+        "--bootstrap", action="store_true", help="first migrate and fill the databases"
+    )
     parser.add_argument("--die-with", type=int, metavar="PID", help=argparse.SUPPRESS)
     parser.add_argument("--ready-file", type=Path, help="made once every component has started")
 
@@ -84,6 +87,8 @@ def run_process(args: argparse.Namespace, config: Config, names: Sequence[str]) 
     _set_up_logs(args, config)
     runtime = Runtime(config, name=args.process_name, bus_role=args.bus)
     loaded: list[Component] = [components.load(name) for name in names]
+    if args.bootstrap:
+        _bootstrap(runtime)
     process = Process(runtime, loaded, on_ready=_ready(args.ready_file))
     try:
         return process.run()
@@ -91,6 +96,14 @@ def run_process(args: argparse.Namespace, config: Config, names: Sequence[str]) 
         LOG.error("cannot start", text=str(error))
         print(f"gureum: {error}", file=sys.stderr)
         return 75  # EX_TEMPFAIL: the supervisor tries again, the port may be freed
+
+
+def _bootstrap(runtime: Runtime) -> None:
+    from gureum.provision.databases import bootstrap_all, migrate_all
+
+    for line in migrate_all(runtime):
+        LOG.info("migration applied", migration=line)
+    bootstrap_all(runtime)
 
 
 def _ready(path: Path | None) -> Callable[[], None]:

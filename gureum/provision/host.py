@@ -59,7 +59,7 @@ def make_folders(ledger: Ledger, place: Place, owner: str | None) -> str:
         (state / "instances", 0o711, None),
         (state / "agents", 0o700, None),
         (place.config_dir, own, owner),
-        (place.run_dir, own, owner),
+        (place.run_dir, 0o711 if owner else 0o700, owner),  # agents' proxies pass through
         (place.log_dir, own, owner),
     ]
     made = 0

@@ -104,3 +104,14 @@ def remove(runner: Runner, names: Sequence[str]) -> None:
     if there:
         words = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "purge", *there]
         runner.run(words, timeout_s=1200, env=_ENV)
+
+
+def would_also_remove(runner: Runner, names: Sequence[str]) -> set[str]:
+    """Packages that apt would take along although they are not among the names."""
+    there = sorted(set(names) & installed(runner))
+    if not there:
+        return set()
+    done = runner.run(["apt-get", "-s", "-q", "purge", *there], timeout_s=300, check=False)
+    rows = (line.split() for line in done.stdout.splitlines())
+    gone = {row[1].split(":")[0] for row in rows if len(row) > 1 and row[0] in ("Purg", "Remv")}
+    return gone - {name.split(":")[0] for name in names}

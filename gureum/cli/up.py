@@ -1,0 +1,146 @@
+"""`gureum up`: a cloud on this machine, or its continuation where the last run stopped."""
+
+import argparse
+import fcntl
+import os
+import sys
+import time
+
+from gureum.cli import place as places
+from gureum.cli.place import Place, Unusable
+from gureum.core.config import CloudOptions
+from gureum.provision import cloud as clouds
+from gureum.provision import purge, seed, supervisor
+from gureum.provision.cloud import Cloud
+from gureum.provision.options import InstallOptions
+from gureum.provision.steps import StepFailed
+from gureum.provision.steps import run as run_steps
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What kind of cloud, and where."""
+    places.add_arguments(parser)
+    parser.add_argument(
+        "--simulated",
+        action="store_true",
+        help="the whole API on fake drivers: no root, no packages, no guests",
+    )
+    parser.add_argument(
+        "--ephemeral", action="store_true", help="start from nothing, and `down` forgets everything"
+    )
+    parser.add_argument("--port-offset", type=int, metavar="N", help="added to every API port")
+    parser.add_argument("--address", metavar="IP", help="where the APIs listen (127.0.0.1)")
+    parser.add_argument(
+        "--name", default="", help="of a cloud beside others; its bridges and namespaces carry it"
+    )
+    parser.add_argument("--no-image", action="store_true", help="do not build the guest image")
+    parser.add_argument("--no-client", action="store_true", help="do not install openstack")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run every step; the second time it is quick and changes nothing."""
+    place = _place(args)
+    if not args.simulated and os.geteuid() != 0:
+        raise Unusable(
+            "real guests and networks need root.\n"
+            "Run:  sudo ./gureum up\n"
+            "or, without root and without guests:  ./gureum up --simulated"
+        )
+    place.config_dir.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(place):
+        if args.ephemeral:
+            supervisor.stop(place.run_dir)
+            purge.forget_state(place)
+        cloud = _cloud(args, place)
+        steps = clouds.steps(cloud)
+        try:
+            seconds = run_steps(steps, cloud)
+        except StepFailed as error:
+            print(f"\n{error.text}", file=sys.stderr)
+            if error.fix:
+                print(error.fix, file=sys.stderr)
+            print("Then run the same command again: it continues here.", file=sys.stderr)
+            return 1
+    _tell(cloud, seconds)
+    return 0
+
+
+def _place(args: argparse.Namespace) -> Place:
+    named = args.state_dir or os.environ.get("GUREUM_STATE_DIR")
+    if named:
+        place = places.under(named)
+    elif args.simulated:
+        place = places.simulated_default()
+    elif args.name:
+        raise Unusable("a cloud with a --name needs a --state-dir of its own too")
+    else:
+        place = places.production()
+    if len(str(place.run_dir / "metadata_proxy.sock")) > 100:
+        raise Unusable(
+            f"{place.state_dir} is too long a path for Unix sockets; choose a shorter one"
+        )
+    return place
+
+
+def _cloud(args: argparse.Namespace, place: Place) -> Cloud:
+    """What was asked now, or what the settings of an existing cloud say."""
+    if place.exists():
+        config = places.read_config(place)
+        options = config.get(CloudOptions)
+        install = config.get(InstallOptions)
+        if install.simulated != args.simulated:
+            kind = "simulated" if install.simulated else "real"
+            raise Unusable(
+                f"the cloud in {place.state_dir} is a {kind} one.\n"
+                "Use another --state-dir, or remove it: ./gureum down --purge"
+            )
+        cloud = clouds.cloud_from(place, install, options.port_offset, options.address)
+        cloud.region = options.region
+    else:
+        cloud = Cloud(
+            place,
+            simulated=args.simulated,
+            ephemeral=args.ephemeral,
+            name=args.name,
+            port_offset=args.port_offset or 0,
+            address=args.address or "127.0.0.1",
+        )
+    cloud.with_image = not args.no_image
+    cloud.with_client = not args.no_client and not args.simulated
+    return cloud
+
+
+class _one_at_a_time:
+    """Two `up` of one cloud would disturb each other."""
+
+    def __init__(self, place: Place) -> None:
+        self._path = place.config_dir / "up.lock"
+
+    def __enter__(self) -> None:
+        self._held = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Unusable("another `gureum up` of this cloud is running") from error
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._held)
+
+
+def _tell(cloud: Cloud, seconds: float) -> None:
+    """The last thing a newcomer reads: what there is and what to type next."""
+    launcher = "./" + os.path.basename(os.environ.get("GUREUM_LAUNCHER", "gureum"))
+    where = "" if cloud.place == places.production() else f" --state-dir {cloud.place.state_dir}"
+    if cloud.place == places.simulated_default() and not places.production().config_dir.exists():
+        where = ""
+    print(f"\nThe cloud is up ({seconds:.1f} s, {time.strftime('%H:%M')}).")
+    print(f"  APIs      {cloud.auth_url} (Keystone; the others are in its catalogue)")
+    if not cloud.simulated:
+        outside = cloud.outside
+        print(f"  outside   {outside.cidr}, from the namespace `{outside.namespace}`")
+        print(f"  image     {seed.IMAGE}, user gureum, password gureum")
+    print(f"  settings  {cloud.place.config_file}")
+    print(f"  logs      {launcher} logs{where}")
+    print("\nNow:")
+    print(f'  eval "$({launcher} openrc{where})"')
+    print("  openstack server list")

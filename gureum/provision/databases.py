@@ -1,0 +1,70 @@
+"""Databases brought up to date and filled with what a service cannot do without.
+
+Owns: migrating every database of every service, calling each service's bootstrap, the endpoint URLs of the
+catalogue. Must not: know a table. All of it may run again at any time.
+"""
+
+import importlib
+import importlib.util
+
+from gureum import components
+from gureum.core.config import CloudOptions
+from gureum.core.db.migrate import migrate
+from gureum.core.run import Runtime
+from gureum.core.service import Service
+from gureum.keystone.config import ServicePasswordOptions
+from gureum.provision.options import InstallOptions
+
+PREFIX_IN_CATALOG = frozenset({"keystone", "nova"})
+"""Services whose endpoint carries the version; clients find the others' by discovery."""
+
+
+def migrate_all(runtime: Runtime) -> list[str]:
+    """Apply missing migrations; returns a line for each applied."""
+    lines: list[str] = []
+    for service in components.services():
+        for spec in service.databases:
+            for step in migrate(runtime.database(spec.name), spec.migrations):
+                lines.append(f"{spec.name}: {step.number:04} {step.name}")
+    return lines
+
+
+def bootstrap_all(runtime: Runtime) -> None:
+    """Let every service make its first rows; Keystone first, as it knows the installer's part."""
+    passwords = {
+        name: options.password
+        for name, options in runtime.config.named(ServicePasswordOptions).items()
+    }
+    for service in components.services():
+        module = f"gureum.{service.name}.bootstrap"
+        if importlib.util.find_spec(module) is None:
+            continue
+        function = importlib.import_module(module).bootstrap
+        if service.name == "keystone":
+            function(
+                runtime,
+                admin_password=runtime.config.get(InstallOptions).admin_password,
+                service_passwords=passwords,
+                endpoints=endpoints(runtime.config.get(CloudOptions)),
+            )
+        else:
+            function(runtime)
+
+
+def endpoints(cloud: CloudOptions) -> list[tuple[str, str, str]]:
+    """(type, name, URL) of every service of this cloud."""
+    return [
+        (service.type, service.name, endpoint_url(cloud, service))
+        for service in components.services()
+    ]
+
+
+def endpoint_url(cloud: CloudOptions, service: Service) -> str:
+    """Where users reach a service."""
+    port = next(
+        entry.port
+        for entry in components.COMPONENTS.values()
+        if entry.port is not None and entry.where.startswith(f"gureum.{service.name}.")
+    )
+    prefix = service.prefix if service.name in PREFIX_IN_CATALOG else ""
+    return f"http://{cloud.address}:{port + cloud.port_offset}{prefix}"
