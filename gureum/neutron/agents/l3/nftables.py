@@ -1,0 +1,54 @@
+"""nftables and connection tracking of a router namespace.
+
+Owns: reading the table, applying one atomic batch, cutting connections of an address.
+Must not: decide what is wanted (nat.py does).
+"""
+
+import json
+
+from gureum.core.runner import Runner
+from gureum.neutron.agents.l3 import nat
+from gureum.neutron.agents.plumbing.netns import inside
+
+_TIMEOUT_S = 20.0
+_NOTHING_DELETED = 1
+
+
+class RouterNat:
+    """Translation in router namespaces."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def found(self, namespace: str) -> nat.FoundTable | None:
+        """Return the table as it is, or None when there is none."""
+        listing = self._runner.run(
+            inside(namespace, ["nft", "-j", "list", "tables"]), timeout_s=_TIMEOUT_S
+        )
+        tables = [entry.get("table") for entry in json.loads(listing.stdout)["nftables"]]
+        if not any(t and t["family"] == nat.FAMILY and t["name"] == nat.TABLE for t in tables):
+            return None
+        args = ["nft", "-j", "list", "table", nat.FAMILY, nat.TABLE]
+        done = self._runner.run(inside(namespace, args), timeout_s=_TIMEOUT_S)
+        return nat.parse(json.loads(done.stdout))
+
+    def converge(self, namespace: str, want: nat.NatTable) -> set[str]:
+        """Make the table as wanted; return the floating addresses whose connections must end."""
+        found = self.found(namespace)
+        commands = nat.batch(found, want)
+        if commands:
+            self._runner.run(
+                inside(namespace, ["nft", "-j", "-f", "-"]),
+                timeout_s=_TIMEOUT_S,
+                input=json.dumps({"nftables": commands}).encode(),
+            )
+        return nat.gone(found, want)
+
+    def cut(self, namespace: str, address: str) -> None:
+        """End the connections that use an outside address, in both directions."""
+        for side in ("--orig-dst", "--reply-dst"):
+            self._runner.run(
+                inside(namespace, ["conntrack", "-D", side, address]),
+                timeout_s=_TIMEOUT_S,
+                ok_codes=(0, _NOTHING_DELETED),
+            )

@@ -1,0 +1,180 @@
+"""One router on this host: brings its namespace from what is there to what is wanted.
+
+Owns: the order of the steps. New translation stands before addresses appear, and connections of a gone
+address are cut before the address leaves, so that a crash between two steps is mended by the next pass.
+Must not: talk to the server, or touch what belongs to another router.
+"""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gureum.core import log as logs
+from gureum.core.runner import Runner
+from gureum.neutron.agents.contract import Router
+from gureum.neutron.agents.l3 import nat
+from gureum.neutron.agents.l3.config import L3AgentOptions
+from gureum.neutron.agents.l3.nftables import RouterNat
+from gureum.neutron.agents.l3.plan import Plan, plan, radvd_config
+from gureum.neutron.agents.plumbing import netns, proxy
+from gureum.neutron.agents.plumbing.announce import Announcement, Announcer
+from gureum.neutron.agents.plumbing.daemons import Daemon, Daemons
+from gureum.neutron.agents.plumbing.files import digest, remove_tree, write_if_changed
+from gureum.neutron.agents.plumbing.links import Links
+from gureum.neutron.agents.plumbing.ovsports import OvsPort
+from gureum.neutron.agents.plumbing.plug import Plugger, Surroundings
+
+log = logs.get(__name__)
+
+_SYSCTLS = {
+    "ipv4/ip_forward": "1",
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/all/promote_secondaries": "1",
+    "ipv4/conf/all/arp_announce": "2",
+    "ipv4/conf/all/arp_ignore": "1",
+    "ipv6/conf/all/forwarding": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one router went: what could not be made true although the rest was."""
+
+    refused: tuple[str, ...] = ()
+
+
+class RouterDriver:
+    """Makes and removes routers on this host."""
+
+    def __init__(
+        self, options: L3AgentOptions, runner: Runner, plugger: Plugger, announcer: Announcer
+    ) -> None:
+        self._options = options
+        self._plugger = plugger
+        self._announcer = announcer
+        self._namespaces = netns.Namespaces(runner)
+        self._nat = RouterNat(runner)
+        self._daemons = Daemons(runner)
+        self._state = Path(options.state_path)
+
+    def namespace(self, router_id: str) -> str:
+        """Return the name of a router's namespace."""
+        return f"{self._options.namespace_prefix}{router_id}"
+
+    def known(self) -> set[str]:
+        """Return the routers that this agent made on this host, also in an earlier life."""
+        if not self._state.is_dir():
+            return set()
+        return {entry.name for entry in self._state.iterdir() if entry.is_dir()}
+
+    def apply(self, router: Router, around: Surroundings) -> Outcome:
+        """Make one router as wanted. Raises: CommandError, OSError, NetlinkError."""
+        if not router.admin_state_up:
+            self.remove(router.id, around)
+            return Outcome()
+        folder = self._state / router.id
+        folder.mkdir(parents=True, exist_ok=True)  # before anything else: it marks what is ours
+        name = self.namespace(router.id)
+        if self._namespaces.ensure(name):
+            log.info("router made", router_id=router.id, namespace=name)
+        wanted = plan(router)
+        rules = nat.wanted(router, self._metadata_port())
+        rerouted = self._nat.converge(name, rules)
+        stale = self._plug(router, wanted, around, name)
+        self._cut(name, wanted, rerouted)
+        refused = self._links(name, wanted)
+        self._plugger.unplug(stale)
+        self._converge_metadata(router, name, folder)
+        self._converge_radvd(router, name, folder)
+        return Outcome((*wanted.refused, *refused))
+
+    def remove(self, router_id: str, around: Surroundings) -> None:
+        """Remove a router and everything of it; nothing happens when it is gone."""
+        name, folder = self.namespace(router_id), self._state / router_id
+        for program, pid_file in (("haproxy", "haproxy.pid"), ("radvd", "radvd.pid")):
+            self._daemons.stop(program, folder / pid_file)
+        self._plugger.unplug(around.of(self._plugger.owner(router_id)))
+        if netns.exists(name):
+            self._namespaces.remove(name)
+            log.info("router removed", router_id=router_id, namespace=name)
+        remove_tree(folder)
+
+    # --- steps ---------------------------------------------------------------------------------
+
+    def _plug(self, router: Router, wanted: Plan, around: Surroundings, name: str) -> list[str]:
+        """Bring in what is missing; return the devices that are no longer wanted."""
+        with Links(name) as links:
+            for key, value in _SYSCTLS.items():
+                netns.write_sysctl(key, value)
+            present = set(links.found())
+        owner = self._plugger.owner(router.id)
+        for planned in wanted.ports:
+            port = OvsPort(planned.device.name, planned.port.id, planned.port.mac_address, owner)
+            self._plugger.plug(around, name, present, port)
+        names = {planned.device.name for planned in wanted.ports}
+        return [device for device in around.of(owner) if device not in names]
+
+    def _cut(self, name: str, wanted: Plan, rerouted: set[str]) -> None:
+        """End the connections of outside addresses that go, or that lead elsewhere now."""
+        going = set(rerouted)
+        gateway = wanted.gateway
+        if gateway is not None:
+            with Links(name) as links:
+                found = links.found().get(gateway.device.name)
+            if found is not None:
+                leaving = found.addresses - set(gateway.device.addresses)
+                going |= {text.partition("/")[0] for text in leaving if ":" not in text}
+        for address in sorted(going):
+            self._nat.cut(name, address)
+
+    def _links(self, name: str, wanted: Plan) -> list[str]:
+        with Links(name) as links:
+            found = links.found()
+            for planned in wanted.ports:
+                device = planned.device
+                fresh = links.converge_device(device, found[device.name])
+                if device.up:
+                    self._announce(name, device.name, device.mac_address, fresh)
+            return links.converge_routes(wanted.routes)
+
+    def _announce(self, name: str, device: str, mac_address: str, addresses: set[str]) -> None:
+        for text in sorted(addresses):
+            ip = str(ipaddress.ip_interface(text).ip)
+            self._announcer.add(Announcement(name, device, mac_address, ip))
+
+    def _metadata_port(self) -> int | None:
+        return self._options.metadata_port if self._options.enable_metadata_proxy else None
+
+    def _converge_metadata(self, router: Router, name: str, folder: Path) -> None:
+        port = self._metadata_port()
+        if port is None or not router.interfaces:
+            self._daemons.stop("haproxy", folder / "haproxy.pid")
+            return
+        options = proxy.ProxyOptions(
+            self._options.metadata_proxy_socket,
+            self._options.metadata_proxy_user,
+            self._options.metadata_proxy_group,
+            self._options.metadata_connections,
+        )
+        binds = (f"0.0.0.0:{port}",)
+        self._daemons.ensure(
+            proxy.proxy_daemon(options, name, folder, binds, proxy.ROUTER_HEADER, router.id)
+        )
+
+    def _converge_radvd(self, router: Router, name: str, folder: Path) -> None:
+        text = radvd_config(
+            router, self._options.min_rtr_adv_interval_s, self._options.max_rtr_adv_interval_s
+        )
+        pid_file, config = folder / "radvd.pid", folder / "radvd.conf"
+        if not text:
+            self._daemons.stop("radvd", pid_file)
+            config.unlink(missing_ok=True)
+            return
+        write_if_changed(config, text)
+        args = ("radvd", "-C", str(config), "-p", str(pid_file), "-m", "none")
+        daemon = Daemon("radvd", name, args, pid_file)
+        started = self._daemons.ensure(daemon)
+        read, stamp = folder / "radvd.read", digest({"radvd.conf": text})
+        if not started and (not read.exists() or read.read_text() != stamp):
+            self._daemons.reload(daemon)
+        write_if_changed(read, stamp)

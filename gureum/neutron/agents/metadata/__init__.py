@@ -1,0 +1,1 @@
+"""The metadata agent: who asks, signed and forwarded to Nova."""
