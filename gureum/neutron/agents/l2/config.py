@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from gureum.core.config import option, section
 from gureum.neutron.agents.base import AgentOptions
-from gureum.neutron.agents.ovs.ovsdb import DEFAULT_REMOTE
 
 
 @section("neutron.ovs_agent", "The Open vSwitch L2 agent of a node.")
@@ -28,7 +27,9 @@ class OvsAgentOptions(AgentOptions):
         default="auto",
         choices=("auto", "system", "netdev"),
     )
-    ovsdb_connection: str = option("Where Open vSwitch's database is.", default=DEFAULT_REMOTE)
+    ovsdb_connection: str = option(
+        "Where Open vSwitch's database is.", default="unix:/var/run/openvswitch/db.sock"
+    )
     arp_responder: bool = option(
         "Answer ARP for known guests on other hosts here, instead of flooding.", default=False
     )
