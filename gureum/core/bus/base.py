@@ -195,8 +195,13 @@ class Service:
         except BadMessage as error:
             return Reply(request.id, code="bad_message", text=str(error))
         except AgentError as error:
-            LOG.warning("request refused", topic=self.topic, method=method.name, code=error.code,
-                        text=error.text)
+            LOG.warning(
+                "request refused",
+                topic=self.topic,
+                method=method.name,
+                code=error.code,
+                text=error.text,
+            )
             return Reply(request.id, code=error.code, text=error.text)
         except Exception as error:  # border: the agent worker
             LOG.error("request failed", topic=self.topic, method=method.name, exc_info=True)

@@ -37,20 +37,26 @@ Kind = Literal["call", "cast", "job"]
 class BusError(Exception):
     """The bus could not carry a request. `retryable`: asking again later may work."""
 
+    code = "bus"
     retryable = True
 
 
 class BusTimeout(BusError):
     """No answer came before the deadline; whether the request was carried out is unknown."""
 
+    code = "timeout"
+
 
 class NoServer(BusTimeout):
     """Nobody serves the topic and host, and nobody came until the deadline."""
+
+    code = "no_server"
 
 
 class BadMessage(BusError):
     """Arguments or result do not fit the contract, or its version is another one."""
 
+    code = "bad_message"
     retryable = False
 
 

@@ -45,7 +45,8 @@ class Router:
         with self._lock:
             self._endpoints.append(endpoint)
             ready = [
-                delivery for delivery in self._pending.values()
+                delivery
+                for delivery in self._pending.values()
                 if endpoint.matches(delivery.request.topic, delivery.request.host)
             ]
             for delivery in ready:

@@ -112,7 +112,11 @@ class _Publisher:
                 backoff_s = min(backoff_s * 2, BACKOFF_S[1])
 
     def _send(
-        self, body: bytes, left_s: float, routing_key: str, exchange: Exchange | None,
+        self,
+        body: bytes,
+        left_s: float,
+        routing_key: str,
+        exchange: Exchange | None,
         declare: Queue | None,
     ) -> None:
         if self._connection is None:
@@ -214,9 +218,7 @@ class _Consumer:
         def received(message: Message) -> None:
             self._on_message(message, lambda: self.later(lambda: _ack(message, channel)))
 
-        with Consumer(
-            channel, self._queues, on_message=received, accept=["application/msgpack"]
-        ):
+        with Consumer(channel, self._queues, on_message=received, accept=["application/msgpack"]):
             self.ready.set()
             checked = time.monotonic()
             while not self._closing.is_set():
@@ -268,12 +270,15 @@ class RabbitBus(Bus):
             if kind == "call":
                 name = f"{fanout(service.topic).name}.{uuid.uuid4().hex}"
                 queues.append(
-                    Queue(name, fanout(service.topic), exclusive=True, auto_delete=True,
-                          durable=False)
+                    Queue(
+                        name, fanout(service.topic), exclusive=True, auto_delete=True, durable=False
+                    )
                 )
             made.append(
                 _Consumer(
-                    f"rabbit-{service.topic}-{kind}", self._urls, queues,
+                    f"rabbit-{service.topic}-{kind}",
+                    self._urls,
+                    queues,
                     prefetch=service.workers * (1 if kind == "job" else 4),
                     on_message=lambda message, ack: self._received(service, message, ack),
                 )
@@ -288,9 +293,7 @@ class RabbitBus(Bus):
         for consumer in consumers:
             consumer.close()
 
-    def _received(
-        self, service: Service, message: Message, ack: Callable[[], None]
-    ) -> None:
+    def _received(self, service: Service, message: Message, ack: Callable[[], None]) -> None:
         routed = self._frame(message)
         if not isinstance(routed, Routed):
             ack()
@@ -384,11 +387,15 @@ class RabbitBus(Bus):
         with self._lock:
             if self._reply_consumer is None:
                 reply_queue = Queue(
-                    self._reply_name, durable=True,
+                    self._reply_name,
+                    durable=True,
                     queue_arguments={"x-expires": REPLY_QUEUE_KEPT_MS},
                 )
                 self._reply_consumer = _Consumer(
-                    "rabbit-replies", self._urls, [reply_queue], prefetch=200,
+                    "rabbit-replies",
+                    self._urls,
+                    [reply_queue],
+                    prefetch=200,
                     on_message=self._answered,
                 )
             return self._reply_consumer

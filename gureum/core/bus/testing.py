@@ -172,7 +172,9 @@ class TransportSuite:
         for host in ("h1", "h2"):
             self.serve(pair, host)
         assert [pair[1].client(Depot, host).where() for host in ("h2", "h1", "h2")] == [
-            "h2", "h1", "h2"
+            "h2",
+            "h1",
+            "h2",
         ]
 
     def test_request_without_a_host_goes_to_any_server(self, pair: tuple[Bus, Bus]) -> None:
