@@ -1,0 +1,1 @@
+"""Nova's operations: the shapes of the Compute API and the routes that take them."""

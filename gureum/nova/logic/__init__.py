@@ -1,0 +1,1 @@
+"""Nova's verbs: what an API call decides and writes."""

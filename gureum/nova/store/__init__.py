@@ -1,0 +1,1 @@
+"""All of Nova's SQL: the tables of its databases and the queries on them."""

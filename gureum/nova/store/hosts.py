@@ -1,0 +1,132 @@
+"""Services and compute nodes of one cell.
+
+Owns: `services` and `compute_nodes`. Whether a service is up is decided by the reader from `last_seen_at`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.db.engine import Tx
+from gureum.core.db.types import utc_now
+from gureum.nova.store.tables import compute_nodes, services
+
+COMPUTE = "nova-compute"
+
+
+def list_services(
+    tx: Tx, *, host: str | None = None, binary: str | None = None
+) -> Sequence[sa.Row[Any]]:
+    """Return services, oldest first."""
+    wanted = sa.select(services)
+    if host is not None:
+        wanted = wanted.where(services.c.host == host)
+    if binary is not None:
+        wanted = wanted.where(services.c.binary == binary)
+    return tx.all(wanted.order_by(services.c.number))
+
+
+def get_service(tx: Tx, service_id: str) -> sa.Row[Any] | None:
+    """Return a service by its UUID."""
+    return tx.one(sa.select(services).where(services.c.id == service_id))
+
+
+def heard_of(
+    tx: Tx,
+    host: str,
+    binary: str,
+    *,
+    at: datetime | None = None,
+    started_at: datetime | None = None,
+    boot_id: str = "",
+    disabled: bool = False,
+) -> str:
+    """Record a sign of life; a service heard of first is made. Returns its id.
+
+    disabled: how a service that is made starts.
+    """
+    now = at or utc_now()
+    where = sa.and_(services.c.host == host, services.c.binary == binary)
+    known = tx.scalar(sa.select(services.c.id).where(where))
+    if known is not None:
+        values: dict[str, Any] = {"last_seen_at": now}
+        if started_at is not None:
+            values["started_at"] = started_at
+        if boot_id:
+            values["boot_id"] = boot_id
+        tx.update(services, services.c.id == known, **values)
+        return str(known)
+    service_id = str(uuid.uuid4())
+    tx.insert(
+        services,
+        id=service_id,
+        host=host,
+        binary=binary,
+        disabled=disabled,
+        boot_id=boot_id,
+        last_seen_at=now,
+        started_at=started_at,
+        created_at=utc_now(),
+    )
+    return service_id
+
+
+def change_service(tx: Tx, service_id: str, **values: Any) -> bool:
+    """Write columns of a service; False when it is gone."""
+    return tx.update(services, services.c.id == service_id, updated_at=utc_now(), **values) == 1
+
+
+def delete_service(tx: Tx, service_id: str) -> None:
+    """Forget a service and its compute nodes."""
+    tx.delete(compute_nodes, compute_nodes.c.service_id == service_id)
+    tx.delete(services, services.c.id == service_id)
+
+
+def list_nodes(tx: Tx, *, host: str | None = None) -> Sequence[sa.Row[Any]]:
+    """Return compute nodes, oldest first."""
+    wanted = sa.select(compute_nodes)
+    if host is not None:
+        wanted = wanted.where(compute_nodes.c.host == host)
+    return tx.all(wanted.order_by(compute_nodes.c.number))
+
+
+def get_node(tx: Tx, host: str) -> sa.Row[Any] | None:
+    """Return the compute node of a host."""
+    return tx.first(sa.select(compute_nodes).where(compute_nodes.c.host == host))
+
+
+def put_node(
+    tx: Tx,
+    node_id: str,
+    *,
+    service_id: str,
+    host: str,
+    hypervisor_hostname: str,
+    inventory: Mapping[str, Any],
+    capabilities: Mapping[str, Any],
+) -> None:
+    """Write what a host has; `node_id` is used when the node is new."""
+    now = utc_now()
+    where = sa.and_(
+        compute_nodes.c.host == host, compute_nodes.c.hypervisor_hostname == hypervisor_hostname
+    )
+    values = {
+        "service_id": service_id,
+        "inventory": dict(inventory),
+        "capabilities": dict(capabilities),
+        "updated_at": now,
+    }
+    if tx.update(compute_nodes, where, **values) == 0:
+        tx.insert(
+            compute_nodes,
+            id=node_id,
+            host=host,
+            hypervisor_hostname=hypervisor_hostname,
+            created_at=now,
+            **values,
+        )

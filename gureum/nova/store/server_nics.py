@@ -1,0 +1,120 @@
+"""What Neutron said last of servers' ports: the network info cache of a cell.
+
+Owns: `server_nics` and `server_addresses`. Must not: ask Neutron.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.db.engine import Tx
+from gureum.core.db.types import utc_now
+from gureum.nova.model import Address, Nic
+from gureum.nova.store.tables import server_addresses, server_nics
+
+
+def of_servers(tx: Tx, server_ids: Sequence[str]) -> dict[str, list[Nic]]:
+    """Return the ports of each server, in the order of its cards."""
+    addresses: dict[tuple[str, str], list[Address]] = {}
+    for row in addresses_of(tx, server_ids):
+        key = (row.server_id, row.port_id)
+        addresses.setdefault(key, []).append(Address(row.address, row.version, row.kind))
+    found: dict[str, list[Nic]] = {}
+    wanted = sa.select(server_nics).where(server_nics.c.server_id.in_(server_ids))
+    for row in tx.all(wanted.order_by(server_nics.c.position, server_nics.c.port_id)):
+        nic = Nic(
+            port_id=row.port_id,
+            network_id=row.network_id,
+            network_label=row.network_label,
+            mac=row.mac,
+            tag=row.tag,
+            keep=row.keep,
+            spec=row.spec,
+            addresses=tuple(addresses.get((row.server_id, row.port_id), ())),
+        )
+        found.setdefault(row.server_id, []).append(nic)
+    return found
+
+
+def addresses_of(tx: Tx, server_ids: Sequence[str]) -> Sequence[sa.Row[Any]]:
+    """Return the address rows of servers: cards in order, IPv4 first, fixed before floating."""
+    table = server_addresses.c
+    wanted = sa.select(server_addresses).where(table.server_id.in_(server_ids))
+    return tx.all(
+        wanted.order_by(table.position, table.version, table.kind, table.port_id, table.address)
+    )
+
+
+def server_of_port(tx: Tx, port_id: str) -> str | None:
+    """Return whose card a port is."""
+    wanted = sa.select(server_nics.c.server_id).where(server_nics.c.port_id == port_id)
+    row = tx.first(wanted)
+    return None if row is None else str(row.server_id)
+
+
+def replace(tx: Tx, server_id: str, nics: Iterable[Nic]) -> None:
+    """Write all ports of a server."""
+    tx.delete(server_addresses, server_addresses.c.server_id == server_id)
+    tx.delete(server_nics, server_nics.c.server_id == server_id)
+    for position, nic in enumerate(nics):
+        _insert(tx, server_id, nic, position)
+
+
+def put(tx: Tx, server_id: str, nic: Nic) -> None:
+    """Write one port of a server: in its old place when it is known, else last."""
+    table = server_nics.c
+    old = tx.one(
+        sa.select(table.position).where(
+            table.server_id == server_id, table.port_id == nic.port_id
+        )
+    )
+    if old is None:
+        last = tx.scalar(
+            sa.select(sa.func.max(table.position)).where(table.server_id == server_id)
+        )
+        position = 0 if last is None else last + 1
+    else:
+        position = old.position
+    remove(tx, server_id, nic.port_id)
+    _insert(tx, server_id, nic, position)
+
+
+def remove(tx: Tx, server_id: str, port_id: str) -> None:
+    """Forget one port of a server."""
+    for table in (server_addresses, server_nics):
+        tx.delete(table, sa.and_(table.c.server_id == server_id, table.c.port_id == port_id))
+
+
+def _insert(tx: Tx, server_id: str, nic: Nic, position: int) -> None:
+    tx.insert(
+        server_nics,
+        server_id=server_id,
+        port_id=nic.port_id,
+        position=position,
+        network_id=nic.network_id,
+        network_label=nic.network_label,
+        mac=nic.mac,
+        tag=nic.tag,
+        keep=nic.keep,
+        spec=nic.spec,
+        updated_at=utc_now(),
+    )
+    tx.insert_many(
+        server_addresses,
+        [
+            {
+                "server_id": server_id,
+                "port_id": nic.port_id,
+                "address": item.address,
+                "version": item.version,
+                "kind": item.kind,
+                "network_label": nic.network_label,
+                "mac": nic.mac,
+                "position": position,
+            }
+            for item in {(a.address, a.version, a.kind): a for a in nic.addresses}.values()
+        ],
+    )
