@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from gureum.core import log as logs
-from gureum.core.runner import CommandError, Runner
+from gureum.core.runner import Runner
 from gureum.neutron.agents.base import Agent, Changes, Problem, StateBook
 from gureum.neutron.agents.contract import L2_AGENT, NetworkState, StateAnswer, StatusUpdate
 from gureum.neutron.agents.l2 import networks, pipeline, ports, rules
@@ -19,7 +19,7 @@ from gureum.neutron.agents.l2.statuses import ACTIVE, DOWN, StatusReporter
 from gureum.neutron.agents.l2.uplinks import ensure_uplinks, pick_datapath, read_uplinks
 from gureum.neutron.agents.l2.wiring import ZONE_KEY, Wiring, devices_of
 from gureum.neutron.agents.ovs.edit import Edit
-from gureum.neutron.agents.ovs.flows import Applied, Flow, FlowTable, datapath_name, flush_zone
+from gureum.neutron.agents.ovs.flows import Applied, Flow, FlowTable, flush_zone
 from gureum.neutron.agents.ovs.ovsdb import Interface, Ovsdb
 
 log = logs.get(__name__)
@@ -199,11 +199,7 @@ class OvsAgent(Agent):
     def _claim_zones(self, zones: Mapping[str, int]) -> None:
         """Empty zones and store them with their interfaces, before flows use them."""
         for zone in zones.values():
-            try:
-                flush_zone(self._runner, datapath_name(self._datapath_type), zone)
-            except CommandError as error:
-                # A datapath that was just made may not be there yet; its zones are empty.
-                log.warning("zone not emptied", zone=zone, error=error)
+            flush_zone(self._runner, self.options.integration_bridge, zone)
 
         def store(edit: Edit) -> None:
             for name, zone in zones.items():

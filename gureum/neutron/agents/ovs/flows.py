@@ -233,12 +233,6 @@ def _unreachable(error: CommandError) -> bool:
     )
 
 
-def flush_zone(runner: Runner, datapath: str, zone: int) -> None:
-    """Forget the tracked connections of a zone. Raises: CommandError."""
-    runner.run(["ovs-appctl", "dpctl/flush-conntrack", datapath, f"zone={zone}"], timeout_s=10.0)
-
-
-def datapath_name(datapath_type: str) -> str:
-    """Return the datapath that bridges of a type share, as ovs-dpctl(8) names it."""
-    kind = datapath_type or "system"
-    return f"{kind}@ovs-{kind}"
+def flush_zone(runner: Runner, bridge: str, zone: int) -> None:
+    """Forget the tracked connections of a zone of the bridge's datapath. Raises: CommandError."""
+    runner.run(["ovs-ofctl", "ct-flush-zone", bridge, str(zone)], timeout_s=10.0)
