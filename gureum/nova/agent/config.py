@@ -62,6 +62,9 @@ class LibvirtOptions:
     """Options of the libvirt driver."""
 
     connection_uri: str = option("Where libvirtd is.", default="qemu:///system")
+    instance_name_template: str = option(
+        "libvirt's name of a guest; %x stands for the server's number.", default="instance-%08x"
+    )
     virt_type: str = option(
         "Kind of guests; auto takes kvm when a probe guest really runs under it.",
         default="auto",

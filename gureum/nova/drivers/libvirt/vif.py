@@ -1,0 +1,88 @@
+"""Guests' network cards on the host side: what libvirt leaves to us.
+
+Owns: removing a guest's taps from Open vSwitch, making a Linux bridge, and whether cards may
+offload. libvirt itself makes a tap and puts it on its bridge when a guest starts.
+"""
+
+import os
+import threading
+
+from gureum.core import log
+from gureum.core.runner import CommandError, Runner
+from gureum.nova.agent.config import LibvirtOptions
+from gureum.nova.agent.contract import HypervisorFailed, PortSpec
+
+LOG = log.get(__name__)
+
+_IP_TIMEOUT_S = 15
+
+
+class Vifs:
+    """The host side of network cards."""
+
+    def __init__(self, options: LibvirtOptions, runner: Runner) -> None:
+        self._options = options
+        self._runner = runner
+        self._lock = threading.Lock()
+        self._datapaths: dict[str, str] = {}
+
+    def prepare(self, ports: tuple[PortSpec, ...]) -> None:
+        """Make the Linux bridges that the ports name. Raises: HypervisorFailed."""
+        for port in ports:
+            if port.vif_type != "bridge" or os.path.exists(f"/sys/class/net/{port.bridge}"):
+                continue
+            self._ip("link", "add", "name", port.bridge, "type", "bridge")
+            self._ip("link", "set", port.bridge, "up")
+
+    def may_offload(self, ports: tuple[PortSpec, ...]) -> bool:
+        """Whether cards on these ports may leave checksums and segments to the host."""
+        if self._options.vif_offload != "auto":
+            return self._options.vif_offload == "on"
+        return all(
+            port.vif_type != "ovs" or self._datapath(port.bridge) != "netdev" for port in ports
+        )
+
+    def forget(self, guest_id: str) -> list[str]:
+        """Remove every Open vSwitch port that carries the guest's id; returns their names."""
+        found = self._vsctl(
+            *("--bare", "--columns=name", "find", "Interface"),
+            f'external_ids:vm-id="{guest_id}"',
+        )
+        names = found.split()
+        for name in names:
+            LOG.info("tap of a removed guest is taken off its bridge", server_id=guest_id, tap=name)
+            self._vsctl("--if-exists", "del-port", name)
+        return names
+
+    def guests(self) -> set[str]:
+        """Ids of guests of which Open vSwitch still has a port."""
+        found = self._vsctl(
+            "--bare", "--columns=external_ids", "find", "Interface", 'external_ids:vm-id!=""'
+        )
+        return {word.removeprefix("vm-id=") for word in found.split() if word.startswith("vm-id=")}
+
+    def _datapath(self, bridge: str) -> str:
+        with self._lock:
+            if bridge not in self._datapaths:
+                found = self._vsctl("--if-exists", "get", "Bridge", bridge, "datapath_type")
+                if not found:
+                    return ""
+                self._datapaths[bridge] = found.strip().strip('"')
+            return self._datapaths[bridge]
+
+    def _vsctl(self, *args: str) -> str:
+        """Run ovs-vsctl; a host without Open vSwitch has nothing to say."""
+        timeout_s = self._options.ovs_timeout_s
+        command = ("ovs-vsctl", f"--timeout={max(1, int(timeout_s))}", *args)
+        try:
+            return self._runner.run(command, timeout_s=timeout_s + 2).stdout
+        except CommandError as error:
+            LOG.debug("ovs-vsctl did not answer", error=error.text)
+            return ""
+
+    def _ip(self, *args: str) -> None:
+        try:
+            self._runner.run(("ip", *args), timeout_s=_IP_TIMEOUT_S)
+        except CommandError as error:
+            if "File exists" not in error.text:
+                raise HypervisorFailed(f"bridge: {error.text}") from error
