@@ -1,0 +1,95 @@
+"""`gureum test`: linter, type checker, the fast tests, and on a root machine the main job for real."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from gureum.cli.place import Unusable
+from gureum.pages import pages
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How much is tested."""
+    parser.add_argument("--all", action="store_true", help="also the slow tests")
+    parser.add_argument("--real", action="store_true", help="only the main job on this machine")
+    parser.add_argument("--fast", action="store_true", help="without the main job on this machine")
+    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run each part and go on after a failure; exit code 1 when any failed."""
+    try:
+        top = pages.clone()
+    except pages.NoClone as error:
+        raise Unusable(str(error)) from error
+    if not (top / "tests").is_dir():
+        raise Unusable("the tests are not here: use a clone of the project")
+    words = list(args.pytest)
+    results: list[tuple[str, int, float]] = []
+    if not args.real:
+        if not words:
+            results.append(_part("ruff", [_tool("ruff"), "check", "."], top))
+            results.append(_part("mypy", [_tool("mypy"), *_typed(top)], top))
+        marks = "not real" if args.all else "not real and not slow"
+        fast = [sys.executable, "-m", "pytest", "-m", marks, *words]
+        results.append(_part("tests", fast, top))
+    if not args.fast and (args.real or not words):
+        reason = why_not_real()
+        if reason and not args.real:
+            print(f"\ntests/real skipped: {reason}")
+        elif reason:
+            raise Unusable(f"tests/real cannot run: {reason}")
+        else:
+            real = [sys.executable, "-m", "pytest", "-m", "real", "--timeout=1500", "tests/real"]
+            results.append(_part("real", [*real, *words], top))
+    print()
+    for name, code, seconds in results:
+        print(f"{name:8} {'ok' if code == 0 else 'FAILED':8} {seconds:6.1f} s")
+    return 0 if all(code == 0 for _, code, _ in results) else 1
+
+
+def why_not_real() -> str:
+    """Why the main job cannot run on this machine; empty when it can."""
+    if os.geteuid() != 0:
+        return "it needs root"
+    if not Path("/etc/debian_version").exists() or not shutil.which("apt-get"):
+        return "it needs Debian or Ubuntu"
+    if not Path("/dev/net/tun").exists():
+        return "/dev/net/tun is missing, so there can be no guest network"
+    if os.environ.get("GUREUM_SKIP_REAL"):
+        return "GUREUM_SKIP_REAL is set"
+    return ""
+
+
+def _typed(top: Path) -> list[str]:
+    """What mypy checks: the core, strictly, and what stands around it."""
+    source = top / "src" / "gureum" if (top / "src").is_dir() else top / "gureum"
+    return [str(source)]
+
+
+def _tool(name: str) -> str:
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else name
+
+
+def _part(name: str, words: list[str], top: Path) -> tuple[str, int, float]:
+    """Run one program with its output passing through."""
+    print(
+        f"\n--- {name}: {' '.join(words[1:] if words[0] != sys.executable else words[2:])}",
+        flush=True,
+    )
+    begun = time.monotonic()
+    env = {key: value for key, value in os.environ.items() if not key.startswith("OS_")}
+    env.pop("GUREUM_STATE_DIR", None)
+    try:
+        code = subprocess.run(
+            words, cwd=top, env=env, stdin=subprocess.DEVNULL, check=False
+        ).returncode
+    except FileNotFoundError:
+        print(f"{words[0]} is not installed; run the tests through the launcher: ./gureum test")
+        code = 127
+    return name, code, time.monotonic() - begun
