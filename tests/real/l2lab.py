@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -157,6 +158,7 @@ class Lab:
     options: OvsAgentOptions = field(default_factory=OvsAgentOptions)
     runner: Runner = field(default_factory=Runner)
     vsctl: tuple[str, ...] = ("ovs-vsctl",)
+    namespace: str = ""
     server: FakeServer = field(default_factory=FakeServer)
     agent: OvsAgent | None = None
     guests: list[Guest] = field(default_factory=list)
@@ -203,7 +205,7 @@ class Lab:
     ) -> Guest:
         """Want a port, plug a guest for it and wait until it is ACTIVE."""
         number = len(self.guests) + 1
-        mac = settings.pop("mac", f"fa:16:3e:{ord(self.name[0]):02x}:00:{number:02x}")
+        mac = settings.pop("mac", f"fa:16:3e:{ord(self.name[-1]):02x}:00:{number & 0xFF:02x}")
         made = Guest(name, ip, mac, str(uuid.uuid4()), ip6)
         self.guests.append(made)
         addresses = (ip, ip6) if ip6 else (ip,)
@@ -247,7 +249,8 @@ class Lab:
              device, "type=internal", *ids],
             timeout_s=30.0,
         )  # fmt: skip
-        run("ip", "link", "set", device, "netns", device)
+        here = ("-n", self.namespace) if self.namespace else ()
+        run("ip", *here, "link", "set", device, "netns", device)
         inside = ("ip", "netns", "exec", device)
         run(*inside, "ethtool", "-K", device, "tx", "off")
         run(*inside, "sysctl", "-qw", f"net.ipv6.conf.{device}.accept_dad=0")
@@ -308,6 +311,85 @@ def host(**options: Any) -> Iterator[Lab]:
         yield lab
     finally:
         lab.close()
+
+
+# --- two hosts ------------------------------------------------------------------------------------
+
+
+class _InHost(Runner):
+    """Runs Open vSwitch's tools against the switch of one host."""
+
+    def __init__(self, run_dir: str) -> None:
+        self._run_dir = run_dir
+
+    def run(self, args: Any, *, env: Any = None, **rest: Any) -> Any:
+        return super().run(args, env={**(env or {}), "OVS_RUNDIR": self._run_dir}, **rest)
+
+
+def _start_switch(namespace: str, where: str) -> None:
+    env = {"OVS_RUNDIR": where, "OVS_LOGDIR": where, "OVS_DBDIR": where}
+    os.makedirs(where)
+    schema = "/usr/share/openvswitch/vswitch.ovsschema"
+    common = ("--detach", "--no-chdir", "-vconsole:off", f"--log-file={where}/log")
+    inside = ("ip", "netns", "exec", namespace)
+    run("ovsdb-tool", "create", f"{where}/conf.db", schema, env=env)
+    run(*inside, "ovsdb-server", f"{where}/conf.db", f"--remote=punix:{where}/db.sock",
+        f"--pidfile={where}/db.pid", f"--unixctl={where}/db.ctl", *common, env=env)  # fmt: skip
+    run(*inside, "ovs-vswitchd", f"unix:{where}/db.sock", f"--pidfile={where}/switch.pid",
+        f"--unixctl={where}/switch.ctl", *common, env=env)  # fmt: skip
+    run("ovs-vsctl", f"--db=unix:{where}/db.sock", "--no-wait", "init")
+
+
+def _stop_switch(where: str) -> None:
+    for name in ("switch.pid", "db.pid"):
+        with contextlib.suppress(OSError, ValueError):
+            with open(f"{where}/{name}") as handle:
+                os.kill(int(handle.read()), signal.SIGTERM)
+            eventually(lambda name=name: not os.path.exists(f"{where}/{name}"))
+
+
+@contextlib.contextmanager
+def two_hosts(base: str, **options: Any) -> Iterator[tuple[Lab, Lab]]:
+    """Run two hosts, each with a switch of its own in a namespace, joined by a cable."""
+    labs: list[Lab] = []
+    names = ("ha", "hb")
+    try:
+        for name in names:
+            run("ip", "netns", "add", PREFIX + name)
+        ends = [PREFIX + "cable" + name for name in names]
+        run("ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
+        for number, name in enumerate(names, 1):
+            namespace, where = PREFIX + name, f"{base}/{name}"
+            end, vtep = ends[number - 1], f"172.31.250.{number}"
+            run("ip", "link", "set", end, "netns", namespace)
+            run("ip", "netns", "exec", namespace, "ethtool", "-K", end, "tx", "off")
+            _start_switch(namespace, where)
+            vsctl = ("ovs-vsctl", f"--db=unix:{where}/db.sock")
+            run(*vsctl, "add-br", "brl2t-ul", "--", "set", "bridge", "brl2t-ul",
+                "datapath_type=netdev", "--", "add-port", "brl2t-ul", end)  # fmt: skip
+            for device in ("lo", end, "brl2t-ul"):
+                run("ip", "-n", namespace, "link", "set", device, "up")
+            run("ip", "-n", namespace, "addr", "add", f"{vtep}/24", "dev", "brl2t-ul")
+            settings: dict[str, Any] = {
+                "integration_bridge": "brl2t-int",
+                "local_ip": vtep,
+                "tunnel_types": ("vxlan", "gre"),
+                "poll_interval_s": 1.0,
+                "ovsdb_connection": f"unix:{where}/db.sock",
+                **options,
+            }
+            lab = Lab(name, OvsAgentOptions(**settings), _InHost(where), vsctl, namespace)
+            labs.append(lab)
+            lab.server.put("security_groups", OPEN, EGRESS)
+            agent = lab.start()
+            eventually(lambda agent=agent: agent.passes > 0)
+        yield labs[0], labs[1]
+    finally:
+        for lab in labs:
+            lab.close()
+        for name in names:
+            _stop_switch(f"{base}/{name}")
+            run("ip", "netns", "del", PREFIX + name, check=False)
 
 
 # --- frames ---------------------------------------------------------------------------------------

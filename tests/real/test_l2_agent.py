@@ -14,7 +14,9 @@ from l2lab import EGRESS, Guest, Lab, arp, arrive, eventually, rule, udp
 
 from gureum.neutron.agents.contract import (
     AddressPair,
+    FdbEntry,
     L2Network,
+    NetworkTunnels,
     SecurityGroup,
     SgMembers,
 )
@@ -386,3 +388,36 @@ def test_network_without_a_way_out_is_reported_down(lab: Lab) -> None:
     lab.plug(one)
     eventually(lambda: "nowhere" in lab.server.statuses.get(one.port_id, lab).__str__())
     assert lab.server.statuses[one.port_id].status == "DOWN"
+
+
+@pytest.mark.parametrize("kind", ["vxlan", "gre"])
+@pytest.mark.parametrize("population", ["flooding", "known addresses", "ARP answered"])
+def test_tunnelled_network_spans_hosts(
+    kind: str, population: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    base = str(tmp_path_factory.mktemp("l2"))
+    with l2lab.two_hosts(base, arp_responder=population == "ARP answered") as (here, there):
+        for lab in (here, there):
+            lab.server.put("networks", L2Network("wide", kind, 1450, None, 77))
+            lab.server.put("networks", L2Network("other", kind, 1450, None, 78))
+        one = here.guest("1", "10.9.7.1", "wide", ip6="fd07::1")
+        near = here.guest("3", "10.9.7.3", "wide")
+        two = there.guest("2", "10.9.7.2", "wide", ("egress",), ip6="fd07::2")
+        stranger = there.guest("4", "10.9.7.4", "other")
+        assert not one.pings(two.ip, count=1)
+        for lab, remote in ((here, [two]), (there, [one, near])):
+            vtep = "172.31.250.2" if lab is here else "172.31.250.1"
+            known = tuple(FdbEntry(g.mac, vtep, (g.ip,)) for g in remote)
+            known = known if population != "flooding" else ()
+            for network in ("wide", "other"):
+                lab.server.put("tunnels", NetworkTunnels(network, (vtep,), known))
+                known = ()
+            lab.settled()
+        assert two.pings(one.ip)
+        assert two.pings(one.ip6)
+        assert two.pings(near.ip)
+        assert one.pings(near.ip)
+        assert not one.pings(two.ip, count=1)  # only replies: its group has no way in
+        assert not one.pings(stranger.ip, count=1)
+        with one.listen(80):
+            assert two.connects(one.ip, 80)
