@@ -6,7 +6,6 @@ a router that fails is a Problem of its own. What a pass does to one router is i
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from gureum.core import log as logs
@@ -16,6 +15,7 @@ from gureum.neutron.agents.contract import L3_AGENT, FloatingIp, L3State, Router
 from gureum.neutron.agents.l3.config import L3AgentOptions
 from gureum.neutron.agents.l3.router import RouterDriver
 from gureum.neutron.agents.plumbing.announce import Announcer
+from gureum.neutron.agents.plumbing.each import each
 from gureum.neutron.agents.plumbing.ovsports import OvsPorts
 from gureum.neutron.agents.plumbing.plug import Plugger, Surroundings
 
@@ -93,31 +93,16 @@ class L3Agent(Agent):
         gone = changes.removed.get(_KIND, set()) - set(wanted)
         if verify:
             gone |= (self._driver.known() | around.owner_ids()) - set(wanted)
-        results = self._each(sorted(gone), lambda item: self._remove(item, around))
-        results |= self._each(
-            sorted(ids & set(wanted)), lambda item: self._apply(wanted[item], around)
-        )
+        results = self._each(gone, lambda item: self._remove(item, around))
+        results |= self._each(ids & set(wanted), lambda item: self._apply(wanted[item], around))
         if verify:
             self._verify_at = self._clock() + self._options.verify_interval_s
         live = {item: text for item, text in results.items() if item in wanted}
         self._tell(live, wanted, changes.of(_KIND))
         return [Problem(_KIND, item, text) for item, text in results.items() if text]
 
-    def _each(self, ids: list[str], work: Callable[[str], str]) -> dict[str, str]:
-        """Work on several routers; one that fails gives a text and stops no other."""
-
-        def guarded(item: str) -> str:
-            if self.stopping:
-                return "agent is stopping"
-            try:
-                return work(item)
-            except Exception as error:  # border: an agent's worker
-                return f"{type(error).__name__}: {error}"
-
-        if len(ids) < 2 or self._options.workers < 2:
-            return {item: guarded(item) for item in ids}
-        with ThreadPoolExecutor(self._options.workers, "l3-router") as pool:
-            return dict(zip(ids, pool.map(guarded, ids), strict=True))
+    def _each(self, ids: set[str], work: Callable[[str], str]) -> dict[str, str]:
+        return each(ids, work, self._options.workers, lambda: self.stopping)
 
     def _apply(self, router: Router, around: Surroundings) -> str:
         return "; ".join(self._driver.apply(router, around).refused)

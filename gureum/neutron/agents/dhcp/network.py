@@ -1,0 +1,192 @@
+"""One network's DHCP on this host: brings its namespace from what is there to what is wanted.
+
+Owns: the order of the steps. Must not: talk to the server, or touch what belongs to another network.
+dnsmasq restarts only for another argument list, re-reads its files only when one changed, and keeps its
+leases over restarts of itself and of the agent.
+"""
+
+import contextlib
+import dataclasses
+import ipaddress
+from pathlib import Path
+
+from gureum.core import log as logs
+from gureum.core.runner import Runner
+from gureum.neutron.agents.contract import DhcpNetwork
+from gureum.neutron.agents.dhcp import leases
+from gureum.neutron.agents.dhcp.config import DhcpAgentOptions
+from gureum.neutron.agents.dhcp.plan import Files, Plan, dnsmasq_args, plan
+from gureum.neutron.agents.plumbing import netns, packets, proxy
+from gureum.neutron.agents.plumbing.announce import Announcement, Announcer
+from gureum.neutron.agents.plumbing.daemons import Daemon, Daemons
+from gureum.neutron.agents.plumbing.files import digest, remove_tree, write_if_changed
+from gureum.neutron.agents.plumbing.links import Links
+from gureum.neutron.agents.plumbing.ovsports import OvsPort
+from gureum.neutron.agents.plumbing.plug import Plugger, Surroundings
+
+log = logs.get(__name__)
+
+_SYSCTLS = {
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/all/promote_secondaries": "1",
+    "ipv6/conf/all/accept_ra": "0",
+}
+
+
+class NetworkDriver:
+    """Makes and removes the DHCP of networks on this host."""
+
+    def __init__(
+        self, options: DhcpAgentOptions, runner: Runner, plugger: Plugger, announcer: Announcer
+    ) -> None:
+        self._options = options
+        self._plugger = plugger
+        self._announcer = announcer
+        self._namespaces = netns.Namespaces(runner)
+        self._daemons = Daemons(runner)
+        self._state = Path(options.state_path)
+
+    def namespace(self, network_id: str) -> str:
+        """Return the name of a network's namespace."""
+        return f"{self._options.namespace_prefix}{network_id}"
+
+    def known(self) -> set[str]:
+        """Return the networks that this agent made on this host, also in an earlier life."""
+        if not self._state.is_dir():
+            return set()
+        return {entry.name for entry in self._state.iterdir() if entry.is_dir()}
+
+    def apply(self, network: DhcpNetwork, around: Surroundings) -> tuple[str, ...]:
+        """Make one network's DHCP as wanted; return what was refused although the rest stands.
+
+        Raises: ValueError, CommandError, OSError, NetlinkError.
+        """
+        wanted = plan(network, self._options)
+        if wanted is None:
+            self.remove(network.id, around)
+            return ()
+        folder = self._state / network.id
+        folder.mkdir(parents=True, exist_ok=True)  # before anything else: it marks what is ours
+        for path in (self._state, folder):
+            path.chmod(0o755)  # dnsmasq and haproxy read as users of their own
+        name = self.namespace(network.id)
+        if self._namespaces.ensure(name):
+            log.info("network made", network_id=network.id, namespace=name)
+        stale = self._plug(wanted, around, name)
+        refused = self._links(wanted, name)
+        self._plugger.unplug(stale)
+        self._converge_dnsmasq(wanted, name, folder)
+        self._converge_metadata(wanted, name, folder)
+        return (*wanted.refused, *refused)
+
+    def remove(self, network_id: str, around: Surroundings) -> None:
+        """Remove everything of a network; nothing happens when it is gone."""
+        name, folder = self.namespace(network_id), self._state / network_id
+        for program in ("haproxy", "dnsmasq"):
+            self._daemons.stop(program, folder / f"{program}.pid")
+        self._plugger.unplug(around.of(self._plugger.owner(network_id)))
+        if netns.exists(name):
+            self._namespaces.remove(name)
+            log.info("network removed", network_id=network_id, namespace=name)
+        remove_tree(folder)
+
+    # --- steps ---------------------------------------------------------------------------------
+
+    def _plug(self, wanted: Plan, around: Surroundings, name: str) -> list[str]:
+        with Links(name) as links:
+            for key, value in _SYSCTLS.items():
+                netns.write_sysctl(key, value)
+            present = set(links.found())
+        owner = self._plugger.owner(wanted.network.id)
+        device = wanted.device
+        port_id = wanted.network.dhcp_port_id or ""
+        self._plugger.plug(
+            around, name, present, OvsPort(device.name, port_id, device.mac_address, owner)
+        )
+        return [found for found in around.of(owner) if found != device.name]
+
+    def _links(self, wanted: Plan, name: str) -> list[str]:
+        device = wanted.device
+        with Links(name) as links:
+            fresh = links.converge_device(device, links.found()[device.name])
+            for address in sorted(fresh):
+                ip = address.partition("/")[0]
+                if ip != proxy.METADATA_IPV4:
+                    self._announcer.add(Announcement(name, device.name, device.mac_address, ip))
+            return links.converge_routes(wanted.routes)
+
+    def _converge_dnsmasq(self, wanted: Plan, name: str, folder: Path) -> None:
+        files = dataclasses.asdict(wanted.files)
+        for file_name, text in files.items():
+            write_if_changed(folder / file_name, text)
+        pid_file = folder / "dnsmasq.pid"
+        args = dnsmasq_args(wanted, folder, self._options)
+        daemon = Daemon("dnsmasq", name, args, pid_file)
+        started = self._daemons.ensure(daemon)
+        read, stamp = folder / "read", _stamp(wanted.files)
+        if not started and not _holds(read, stamp):
+            self._daemons.reload(daemon)
+        write_if_changed(read, stamp)
+        self._give_back(wanted, name, folder)
+
+    def _give_back(self, wanted: Plan, name: str, folder: Path) -> None:
+        """Release leases of ports that are gone, so that their addresses serve others at once."""
+        text = ""
+        with contextlib.suppress(FileNotFoundError):
+            text = (folder / "leases").read_text(errors="replace")
+        held = leases.parse(text)
+        going = leases.stale(held.leases, wanted.bindings)
+        if not going:
+            return
+        own = next((s.own.ip_address for s in wanted.served if s.subnet.ip_version == 4), None)
+        device = wanted.device.name
+        with netns.entered(name):
+            for lease in going:
+                if ":" in lease.address:
+                    if held.server_duid and lease.client_id:
+                        packets.send_dhcp6_release(
+                            device, lease.address, lease.iaid, lease.client_id, held.server_duid
+                        )
+                elif own and lease.mac:
+                    server = _own_in(wanted, lease.address) or own
+                    packets.send_dhcp_release(
+                        device, lease.mac, lease.address, server, lease.client_id
+                    )
+        log.info("leases given back", network_id=wanted.network.id, count=len(going))
+
+    def _converge_metadata(self, wanted: Plan, name: str, folder: Path) -> None:
+        if not wanted.metadata:
+            self._daemons.stop("haproxy", folder / "haproxy.pid")
+            return
+        options = proxy.ProxyOptions(
+            self._options.metadata_proxy_socket,
+            self._options.metadata_proxy_user,
+            self._options.metadata_proxy_group,
+            self._options.metadata_connections,
+        )
+        binds = (f"{proxy.METADATA_IPV4}:{proxy.METADATA_PORT}",)
+        self._daemons.ensure(
+            proxy.proxy_daemon(
+                options, name, folder, binds, proxy.NETWORK_HEADER, wanted.network.id
+            )
+        )
+
+
+def _own_in(wanted: Plan, address: str) -> str | None:
+    """Return our own address in the subnet of an address."""
+    ip = ipaddress.ip_address(address)
+    for one in wanted.served:
+        if one.subnet.ip_version == 4 and ip in ipaddress.ip_network(one.subnet.cidr):
+            return one.own.ip_address
+    return None
+
+
+def _stamp(files: Files) -> str:
+    return digest(dataclasses.asdict(files))
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.read_text() == text
+    except OSError:
+        return False
