@@ -64,6 +64,7 @@ class Service:
     components: Mapping[str, str] = field(default_factory=dict)
     list_keys: ListKeys = no_list_keys
     project_in_path: bool = False
+    refuse_before_missing: bool = False
     suffixes: Sequence[str] = ()
     max_body_bytes: int = 1 << 20
     request_id_header: str = "x-openstack-request-id"

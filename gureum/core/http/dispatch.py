@@ -225,7 +225,13 @@ class Dispatcher:
         else:
             service_token = request.headers.get("x-service-token")
             ctx = self._authenticator.authenticate(token, service_token, request_id)
-        return replace(ctx, request_id=request_id, global_request_id=global_id, base_url=base)
+        return replace(
+            ctx,
+            request_id=request_id,
+            global_request_id=global_id,
+            base_url=base,
+            if_match=request.headers.get("if-match"),
+        )
 
     def _body(self, request: Request, candidates: Sequence[Operation]) -> tuple[Any, Operation]:
         op = candidates[0]
@@ -281,7 +287,7 @@ class Dispatcher:
         with log_ids(project_id=ctx.project_id, user_id=ctx.user_id):
             if op.manual:
                 target = self._load(op, ctx, self.deps, values, new)
-                result = op.handler(ctx, self.deps, *target, *_given(op, query, new))
+                result = op.handler(ctx, self.deps, *target, *_given(request, op, query, new))
                 return self._render(request, op, version, ctx, query, result)
             return self._in_transaction(request, op, version, ctx, values, query, new)
 
@@ -315,7 +321,7 @@ class Dispatcher:
             try:
                 with database.write() if op.write else database.read() as tx:
                     target = self._load(op, ctx, tx, values, new)
-                    result = op.handler(ctx, tx, *target, *_given(op, query, new))
+                    result = op.handler(ctx, tx, *target, *_given(request, op, query, new))
                 return self._render(request, op, version, ctx, query, result)
             except (Stale, Unavailable) as error:
                 if attempt == _ATTEMPTS - 1:
@@ -332,7 +338,11 @@ class Dispatcher:
         loaded: Any = None
         args: tuple[Any, ...] = values
         if op.load is not None:
-            loaded = op.load(ctx, tx, *values)
+            try:
+                loaded = op.load(ctx, tx, *values)
+            except NotFound:
+                self._refuse_before_missing(op, ctx, new)
+                raise
             args = (loaded,)
         fields = new.plan(BASE).policies if isinstance(new, Struct) else {}
         if op.policy in (PUBLIC, TOKEN) and not fields:
@@ -346,6 +356,12 @@ class Dispatcher:
             if rule is not None and new.has(attr):
                 self.policy.enforce(rule, ctx, target)
         return args
+
+    def _refuse_before_missing(self, op: Operation, ctx: Context, new: Any) -> None:
+        """Tell only those who may act on a target that it does not exist, where a service wants that."""
+        if self.service.refuse_before_missing and op.policy not in (PUBLIC, TOKEN):
+            target = op.target(ctx, None, new) if op.target is not None else {}
+            self.policy.enforce(op.policy, ctx, target)
 
     # -- the answer ------------------------------------------------------------------------------
 
@@ -417,12 +433,14 @@ class Dispatcher:
         return body
 
 
-def _given(op: Operation, query: Any, new: Any) -> tuple[Any, ...]:
+def _given(request: Request, op: Operation, query: Any, new: Any) -> tuple[Any, ...]:
     given: tuple[Any, ...] = ()
     if op.query is not None:
         given += (query,)
     if op.request is not None or op.upload:
         given += (new,)
+    if op.headers:
+        given += ({name: request.headers[name] for name in op.headers if name in request.headers},)
     return given
 
 

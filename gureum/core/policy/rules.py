@@ -63,7 +63,9 @@ class Policy:
         if declared.scopes and ctx.scope not in declared.scopes:
             return False
         creds = self._credentials(ctx)
-        return bool(self._enforcer.enforce(rule, target, creds))
+        # None would match a caller who has no such attribute either: "None" equals "None"
+        known = {name: value for name, value in target.items() if value is not None}
+        return bool(self._enforcer.enforce(rule, known, creds))
 
     def _credentials(self, ctx: Context) -> dict[str, Any]:
         creds = self._creds.get(ctx)

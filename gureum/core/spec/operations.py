@@ -102,6 +102,7 @@ class Operation:
     media: tuple[str, ...]
     changes: tuple[Change, ...]
     database: str
+    headers: tuple[str, ...]
 
     def active(self, version: Version) -> bool:
         """Whether the operation exists at a version."""
@@ -139,6 +140,7 @@ def operation(
     media: Sequence[str] = ("application/json",),
     changes: Sequence[Change] = (),
     database: str = "",
+    headers: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Declare an API call.
 
@@ -148,7 +150,8 @@ def operation(
     `target(ctx, loaded, new)`; returns what the policy rule is checked against. write: opens a write
     transaction (default: every method but GET and HEAD). waits: runs in the pool for slow work (default:
     manual and upload). action: the body's key in a `POST …/action`. database: which of the service's
-    databases. media: accepted content types of the body. A policy is a rule name, PUBLIC or TOKEN.
+    databases.
+    headers: request headers (lower case) that the handler is handed last, as a dict. media: accepted content types of the body. A policy is a rule name, PUBLIC or TOKEN.
     """
     if not policy:
         raise ValueError(f"{method} {path} has no policy rule")
@@ -188,6 +191,7 @@ def operation(
             media=tuple(media),
             changes=tuple(sorted(changes, key=lambda c: _number(c.version))),
             database=database,
+            headers=tuple(headers),
         )
 
     return declare

@@ -1,0 +1,1 @@
+"""Keystone: operations, one file a noun; shapes in, shapes out, nothing else."""

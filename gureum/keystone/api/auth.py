@@ -1,0 +1,245 @@
+"""Authentication: tokens, and what a token can reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gureum.core.context import Context
+from gureum.core.db import Tx
+from gureum.core.spec import (
+    PUBLIC,
+    TOKEN,
+    BadRequest,
+    Boolean,
+    Enum,
+    Forbidden,
+    Id,
+    ListOf,
+    Nested,
+    OneOf,
+    Reply,
+    String,
+    Struct,
+    Unauthorized,
+    operation,
+)
+from gureum.keystone.api.shapes import Reference, shown
+from gureum.keystone.errors import Missing
+from gureum.keystone.logic import effective, login, tokens
+from gureum.keystone.logic.deps import Checked, Deps
+from gureum.keystone.store import entities, tables
+
+
+class _User(Struct, extra="ignore"):
+    id = Id("Id.", max=255)
+    name = String("Name.", max=255)
+    domain = Nested(Reference, "Domain of the name.")
+
+
+class _PasswordUser(_User, extra="ignore"):
+    password = String("Password.", required=True, max=None)
+
+
+class _Password(Struct, extra="ignore"):
+    user = Nested(_PasswordUser, "Who, and the password.", required=True)
+
+
+class _TokenId(Struct, extra="ignore"):
+    id = String("A token.", required=True, max=None)
+
+
+class _ApplicationCredential(Struct, extra="ignore"):
+    id = Id("Id.", max=64)
+    name = String("Name, with `user`.", max=255)
+    secret = String("Secret.", required=True, max=None)
+    user = Nested(_User, "Owner of the name.")
+
+
+class _Identity(Struct, extra="ignore"):
+    methods = ListOf(String("Method."), "Methods that are proven here.", required=True)
+    password = Nested(_Password, "The method password.")
+    token = Nested(_TokenId, "The method token.")
+    application_credential = Nested(_ApplicationCredential, "The method application_credential.")
+
+
+class _ProjectScope(Struct, extra="ignore"):
+    id = Id("Id.", max=64, null=True)
+    name = String("Name, with `domain`.", max=255, null=True)
+    domain = Nested(Reference, "Domain of the name.", null=True)
+
+
+class _SystemScope(Struct, extra="ignore"):
+    all = Boolean("Must be true.")
+
+
+class _Scope(Struct, extra="ignore"):
+    project = Nested(_ProjectScope, "A project.")
+    domain = Nested(Reference, "A domain.")
+    system = Nested(_SystemScope, "The system.")
+
+
+class Auth(Struct, extra="ignore"):
+    """A login."""
+
+    identity = Nested(_Identity, "Proofs of who one is.", required=True)
+    scope = OneOf(
+        (Enum("No scope.", "unscoped"), _Scope),
+        "What the token is for; default: the user's project.",
+    )
+
+
+class TokenQuery(Struct, extra="ignore"):
+    """How to show a token."""
+
+    nocatalog = String("Present: leave the catalogue out.")
+    allow_expired = Boolean("Show a token that expired not long ago (services only).")
+
+
+def _shown(checked: Checked, query: TokenQuery) -> dict[str, Any]:
+    body = dict(checked.body)
+    if "roles" in body and not query.has("nocatalog"):
+        body["catalog"] = checked.catalog
+    return {"token": body}
+
+
+@operation(
+    "POST",
+    "/auth/tokens",
+    policy=PUBLIC,
+    wrap="auth",
+    request=Auth,
+    query=TokenQuery,
+    manual=True,
+    errors=(Unauthorized, BadRequest),
+)
+def create_token(ctx: Context, deps: Deps, query: TokenQuery, new: Auth) -> Any:
+    """Log in. The token stands in the header X-Subject-Token."""
+    token, checked = login.login(deps, new)
+    return Reply(
+        _shown(checked, query), headers=[("X-Subject-Token", token), ("Vary", "X-Auth-Token")]
+    )
+
+
+def _subject(ctx: Context, tx: Tx, subject: str | None, rule: str) -> Checked:
+    """Check the token of X-Subject-Token. One's own may always be asked about."""
+    if not subject:
+        raise BadRequest("The header X-Subject-Token is missing.")
+    try:
+        checked = tokens.check_in(tx, tx.deps, subject)
+    except tokens.InvalidToken:
+        raise Missing(kind="token", id="(hidden)") from None
+    if checked.context.user_id != ctx.user_id and not _trusted(ctx, rule):
+        raise Forbidden()
+    return checked
+
+
+def _trusted(ctx: Context, rule: str) -> bool:
+    if {"admin", "service"} & set(ctx.roles):
+        return True
+    return rule == "read" and ctx.system and "reader" in ctx.roles
+
+
+@operation(
+    "GET",
+    "/auth/tokens",
+    policy=TOKEN,
+    query=TokenQuery,
+    errors=(Missing, Forbidden),
+    headers=("x-subject-token",),
+)
+def show_token(ctx: Context, tx: Tx, query: TokenQuery, headers: dict[str, str]) -> Any:
+    """Check a token and show what it means."""
+    subject = headers.get("x-subject-token")
+    checked = _subject(ctx, tx, subject, "read")
+    return Reply(
+        _shown(checked, query),
+        headers=[("X-Subject-Token", subject or ""), ("Vary", "X-Auth-Token")],
+    )
+
+
+@operation(
+    "DELETE",
+    "/auth/tokens",
+    policy=TOKEN,
+    errors=(Missing, Forbidden),
+    headers=("x-subject-token",),
+)
+def revoke_token(ctx: Context, tx: Tx, headers: dict[str, str]) -> None:
+    """Revoke a token at once."""
+    subject = headers.get("x-subject-token")
+    checked = _subject(ctx, tx, subject, "revoke")
+    tokens.revoke(tx, tx.deps, audit_id=checked.body["audit_ids"][0])
+
+
+@operation("GET", "/auth/catalog", policy=TOKEN)
+def show_catalog(ctx: Context, tx: Tx) -> Any:
+    """Show the catalogue of one's own token."""
+    checked = tokens.check_in(tx, tx.deps, ctx.token or "")
+    if "roles" not in checked.body:
+        raise Forbidden("An unscoped token has no catalogue.")
+    return {"catalog": checked.catalog, "links": {"self": f"{ctx.base_url}/auth/catalog"}}
+
+
+def _list(ctx: Context, kind: str, rows: Any) -> dict[str, Any]:
+    from gureum.keystone.api.domains import Domain
+    from gureum.keystone.api.projects import Project
+
+    shape = Project if kind == "projects" else Domain
+    return {
+        kind: [shape.render(shown(ctx, kind, row)) for row in rows],
+        "links": {"self": f"{ctx.base_url}/auth/{kind}", "next": None, "previous": None},
+    }
+
+
+@operation("GET", "/auth/projects", policy=TOKEN)
+def list_my_projects(ctx: Context, tx: Tx) -> Any:
+    """List the projects that one's token can be rescoped to."""
+    return _list(ctx, "projects", effective.reachable_projects(tx, ctx.user_id or ""))
+
+
+@operation("GET", "/auth/domains", policy=TOKEN)
+def list_my_domains(ctx: Context, tx: Tx) -> Any:
+    """List the domains that one's token can be rescoped to."""
+    return _list(ctx, "domains", effective.reachable_domains(tx, ctx.user_id or ""))
+
+
+@operation("GET", "/auth/system", policy=TOKEN)
+def list_my_system(ctx: Context, tx: Tx) -> Any:
+    """Tell whether one's token can be rescoped to the system."""
+    reached = effective.reaches_system(tx, ctx.user_id or "")
+    return {
+        "system": [{"all": True}] if reached else [],
+        "links": {"self": f"{ctx.base_url}/auth/system"},
+    }
+
+
+@operation(
+    "GET",
+    "/users/{user_id}/projects",
+    policy="identity:list_user_projects",
+    response_wrap="projects",
+    load=lambda ctx, tx, user_id: _user(tx, user_id),
+    target=lambda ctx, user, new: user_target(user),
+)
+def list_user_projects(ctx: Context, tx: Tx, user: Any) -> Any:
+    """List the projects in which a user has a role."""
+    return _list(ctx, "projects", effective.reachable_projects(tx, user.id))
+
+
+def _user(tx: Tx, user_id: str) -> Any:
+    row = entities.get(tx, tables.users, user_id)
+    if row is None:
+        raise Missing(kind="user", id=user_id)
+    return row
+
+
+def user_target(user: Any) -> dict[str, Any]:
+    """Return what rules about a user look at."""
+    if user is None:
+        return {}
+    return {
+        "user_id": user.id,
+        "target": {"user": {"id": user.id, "domain_id": user.domain_id}},
+        "target.user.id": user.id,
+        "target.user.domain_id": user.domain_id,
+    }

@@ -1,0 +1,39 @@
+"""The catalogue: services with their enabled endpoints, as a token shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.db import Tx
+from gureum.keystone.store.tables import endpoints, services
+
+
+def of_token(tx: Tx, project_id: str | None) -> list[dict[str, Any]]:
+    """Return the catalogue; `$(project_id)s` and `%(project_id)s` in URLs become the project's id."""
+    shown: dict[str, dict[str, Any]] = {}
+    for row in tx.all(sa.select(services).where(services.c.enabled).order_by(services.c.id)):
+        shown[row.id] = {"id": row.id, "type": row.type, "name": row.name or "", "endpoints": []}
+    for row in tx.all(sa.select(endpoints).where(endpoints.c.enabled).order_by(endpoints.c.id)):
+        url = _fill(row.url, project_id)
+        if row.service_id in shown and url is not None:
+            shown[row.service_id]["endpoints"].append(
+                {
+                    "id": row.id,
+                    "interface": row.interface,
+                    "region_id": row.region_id,
+                    "region": row.region_id,
+                    "url": url,
+                }
+            )
+    return list(shown.values())
+
+
+def _fill(url: str, project_id: str | None) -> str | None:
+    for mark in ("$(project_id)s", "%(project_id)s", "$(tenant_id)s", "%(tenant_id)s"):
+        if mark in url:
+            if project_id is None:
+                return None
+            url = url.replace(mark, project_id)
+    return url

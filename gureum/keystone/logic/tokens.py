@@ -1,0 +1,218 @@
+"""From a login to a token, and from a token to what it means now.
+
+A token is valid while its user, project and domain are enabled, the user has a role in its scope, and no
+revocation is younger than it. Nothing of that is stored in it.
+Follows: Identity API v3, "Authentication and token management".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.context import Context
+from gureum.core.db import Tx
+from gureum.core.db.types import utc_now
+from gureum.core.spec import Unauthorized, show_time
+from gureum.keystone.client import context_of
+from gureum.keystone.logic import catalog, effective
+from gureum.keystone.logic.deps import Checked, Deps
+from gureum.keystone.logic.fernet import TokenClaims
+from gureum.keystone.store import entities, tables
+
+
+class InvalidToken(Exception):
+    """The token is not ours, expired, revoked, or means nothing any more."""
+
+
+def check(deps: Deps, token: str) -> Checked:
+    """Return what a token means now. Raises: InvalidToken."""
+    with deps.db.read() as tx:
+        return check_in(tx, deps, token)
+
+
+def check_in(tx: Tx, deps: Deps, token: str) -> Checked:
+    """Like `check`, in a transaction that is already open."""
+    number = entities.epoch(tx)
+    known = deps.cache.get(token, number)
+    if known is not None:
+        if known.expires_at <= utc_now():
+            raise InvalidToken
+        return known
+    claims = deps.provider.read(token)
+    if claims is None or claims.expires_at <= time.time() or revoked(tx, claims):
+        raise InvalidToken
+    body, services = describe(tx, deps, claims)
+    ctx = replace(context_of(body), token=token)
+    checked = Checked(number, claims.moment("expires_at"), body, services, ctx)
+    deps.cache.put(token, checked)
+    return checked
+
+
+def revoked(tx: Tx, claims: TokenClaims) -> bool:
+    """Whether a revocation covers the token."""
+    r = tables.revocations.c
+    covers = [
+        r.audit_id.in_(claims.audit_ids),
+        sa.and_(r.user_id == claims.user_id, _anywhere(claims)),
+    ]
+    if claims.scope == "p":
+        covers.append(sa.and_(r.project_id == claims.scope_id, r.user_id.is_(None)))
+    if claims.scope == "d":
+        covers.append(sa.and_(r.domain_id == claims.scope_id, r.user_id.is_(None)))
+    if claims.application_credential_id:
+        covers.append(r.application_credential_id == claims.application_credential_id)
+    issued = claims.moment("issued_at")
+    found = tx.first(sa.select(r.id).where(r.issued_before >= issued, sa.or_(*covers)).limit(1))
+    return found is not None
+
+
+def _anywhere(claims: TokenClaims) -> sa.ColumnElement[bool]:
+    r = tables.revocations.c
+    return sa.and_(
+        sa.or_(r.project_id.is_(None), r.project_id == claims.scope_id),
+        sa.or_(r.domain_id.is_(None), r.domain_id == claims.scope_id),
+    )
+
+
+def revoke(tx: Tx, deps: Deps, **what: str | None) -> None:
+    """Make tokens that were issued until now invalid; `what` names the columns of `revocations`."""
+    now = utc_now()
+    drop_at = now + timedelta(seconds=deps.options.token_expiration_s + 3600)
+    tx.insert(tables.revocations, issued_before=now, drop_at=drop_at, **what)
+    tx.delete(tables.revocations, tables.revocations.c.drop_at < now)
+    entities.bump(tx)
+
+
+def describe(
+    tx: Tx, deps: Deps, claims: TokenClaims
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return the body of a token and its catalogue. Raises: InvalidToken."""
+    user = entities.get(tx, tables.users, claims.user_id)
+    domain = user and entities.get(tx, tables.domains, user.domain_id)
+    if user is None or domain is None or not user.enabled or not domain.enabled:
+        raise InvalidToken
+    body: dict[str, Any] = {
+        "methods": list(claims.methods),
+        "user": {
+            "id": user.id,
+            "name": user.name,
+            "domain": {"id": domain.id, "name": domain.name},
+            "password_expires_at": None,
+        },
+        "audit_ids": list(claims.audit_ids),
+        "expires_at": show_time(claims.moment("expires_at"), "usz"),
+        "issued_at": show_time(claims.moment("issued_at"), "usz"),
+    }
+    if not claims.scope:
+        return body, []
+    body.update(_scope(tx, claims))
+    roles = _roles(tx, claims, body)
+    if not roles:
+        raise InvalidToken
+    body["roles"] = [{"id": role.id, "name": role.name} for role in roles]
+    return body, catalog.of_token(tx, body.get("project", {}).get("id"))
+
+
+def _scope(tx: Tx, claims: TokenClaims) -> dict[str, Any]:
+    if claims.scope == "s":
+        return {"system": {"all": True}}
+    if claims.scope == "d":
+        domain = entities.get(tx, tables.domains, claims.scope_id)
+        if domain is None or not domain.enabled:
+            raise InvalidToken
+        return {"domain": {"id": domain.id, "name": domain.name}}
+    project = entities.get(tx, tables.projects, claims.scope_id)
+    domain = project and entities.get(tx, tables.domains, project.domain_id)
+    if project is None or domain is None or not project.enabled or not domain.enabled:
+        raise InvalidToken
+    return {
+        "project": {
+            "id": project.id,
+            "name": project.name,
+            "domain": {"id": domain.id, "name": domain.name},
+        },
+        "is_domain": False,
+    }
+
+
+def _roles(tx: Tx, claims: TokenClaims, body: dict[str, Any]) -> Sequence[Any]:
+    roles = effective.roles_in(tx, claims.user_id, claims.scope, claims.scope_id)
+    if claims.application_credential_id:
+        row = entities.get(tx, tables.application_credentials, claims.application_credential_id)
+        if row is None or (row.expires_at is not None and row.expires_at <= utc_now()):
+            raise InvalidToken
+        held = {role.id for role in roles}
+        allowed = set(effective.expand(tx, row.role_ids))
+        if not set(row.role_ids) <= held:
+            raise InvalidToken
+        roles = [role for role in roles if role.id in allowed]
+        rules = [
+            {"id": rule.id, "service": rule.service, "method": rule.method, "path": rule.path}
+            for rule in entities.by_ids(tx, tables.access_rules, row.access_rule_ids).values()
+        ]
+        body["application_credential"] = {
+            "id": row.id,
+            "name": row.name,
+            "restricted": not row.unrestricted,
+            **({"access_rules": rules} if rules else {}),
+        }
+    return roles
+
+
+def issue(deps: Deps, claims: TokenClaims) -> tuple[str, Checked]:
+    """Make a token of claims that were just proven. Raises: Unauthorized."""
+    token = deps.provider.issue(claims)
+    try:
+        return token, check(deps, token)
+    except InvalidToken:
+        raise Unauthorized() from None
+
+
+def claims_for(
+    deps: Deps,
+    *,
+    user_id: str,
+    methods: Sequence[str],
+    scope: tuple[str, str],
+    audit_ids: tuple[str, ...],
+    expires_at: datetime | None = None,
+    application_credential_id: str = "",
+) -> TokenClaims:
+    """Fill in the times. expires_at: not later than this (a token never outlives its parent)."""
+    now = datetime.now(UTC)
+    until = now + timedelta(seconds=deps.options.token_expiration_s)
+    if expires_at is not None and expires_at < until:
+        until = expires_at
+    return TokenClaims(
+        user_id=user_id,
+        methods=tuple(methods),
+        scope=scope[0],
+        scope_id=scope[1],
+        issued_at=now.timestamp(),
+        expires_at=until.replace(microsecond=0).timestamp(),
+        audit_ids=audit_ids,
+        application_credential_id=application_credential_id,
+    )
+
+
+class OwnTokens:
+    """The dispatcher's Authenticator inside Keystone: looks at its own database."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+
+    def authenticate(self, token: str, service_token: str | None, request_id: str) -> Context:
+        """Return the caller. Raises: Unauthorized."""
+        try:
+            ctx: Context = check(self._deps, token).context
+            if service_token:
+                ctx = replace(ctx, service_roles=check(self._deps, service_token).context.roles)
+        except InvalidToken:
+            raise Unauthorized() from None
+        return ctx

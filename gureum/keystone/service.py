@@ -1,0 +1,62 @@
+"""Keystone's table of contents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gureum.core.context import Context
+from gureum.core.service import DatabaseSpec, Service
+from gureum.core.spec import Page, operations_of
+from gureum.keystone import errors
+from gureum.keystone.api import (
+    application_credentials,
+    assignments,
+    auth,
+    catalog,
+    domains,
+    grants,
+    groups,
+    projects,
+    roles,
+    users,
+    versions,
+)
+from gureum.keystone.config import OPTIONS
+from gureum.keystone.policy import RULES
+from gureum.keystone.store import tables
+
+
+def _list_keys(ctx: Context, path: str, wrap: str, page: Page) -> Mapping[str, Any]:
+    here = ctx.base_url.removesuffix("/v3") + path
+    following = f"{here}?{page.next_query}" if page.next_query else None
+    return {"links": {"next": following, "self": here, "previous": None}}
+
+
+SERVICE = Service(
+    name="keystone",
+    type="identity",
+    title="Identity",
+    prefix="/v3",
+    operations=[
+        *operations_of(
+            auth,
+            domains,
+            projects,
+            users,
+            groups,
+            roles,
+            assignments,
+            catalog,
+            application_credentials,
+        ),
+        *grants.OPERATIONS,
+    ],
+    root_operations=operations_of(versions),
+    rules=RULES,
+    error_body=errors.error_body,
+    databases=[DatabaseSpec("keystone", tables.metadata, "gureum.keystone.store.migrations")],
+    options=OPTIONS,
+    list_keys=_list_keys,
+    refuse_before_missing=True,
+)

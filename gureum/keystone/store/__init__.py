@@ -1,0 +1,1 @@
+"""Keystone: tables and every SQL statement."""

@@ -1,0 +1,124 @@
+"""Roles granted to users and groups on projects, domains and the system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.db import Tx
+from gureum.keystone.store.tables import assignments, implied_roles, memberships, projects
+
+
+def grant(
+    tx: Tx, actor: tuple[str, str], target: tuple[str, str], role_id: str, inherited: bool
+) -> None:
+    """Grant a role; a second time changes nothing."""
+    if not granted(tx, actor, target, role_id, inherited):
+        tx.insert(
+            assignments,
+            actor_type=actor[0],
+            actor_id=actor[1],
+            target_type=target[0],
+            target_id=target[1],
+            role_id=role_id,
+            inherited=inherited,
+        )
+
+
+def _where(
+    actor: tuple[str, str], target: tuple[str, str], inherited: bool
+) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        assignments.c.actor_type == actor[0],
+        assignments.c.actor_id == actor[1],
+        assignments.c.target_type == target[0],
+        assignments.c.target_id == target[1],
+        assignments.c.inherited == inherited,
+    )
+
+
+def granted(
+    tx: Tx, actor: tuple[str, str], target: tuple[str, str], role_id: str, inherited: bool
+) -> bool:
+    """Whether exactly this grant exists."""
+    where = sa.and_(_where(actor, target, inherited), assignments.c.role_id == role_id)
+    return tx.first(sa.select(assignments.c.role_id).where(where)) is not None
+
+
+def revoke(
+    tx: Tx, actor: tuple[str, str], target: tuple[str, str], role_id: str, inherited: bool
+) -> bool:
+    """Take a grant away; whether it was there."""
+    where = sa.and_(_where(actor, target, inherited), assignments.c.role_id == role_id)
+    return tx.delete(assignments, where) == 1
+
+
+def role_ids(tx: Tx, actor: tuple[str, str], target: tuple[str, str], inherited: bool) -> list[str]:
+    """Return the roles of one actor on one target."""
+    rows = tx.all(sa.select(assignments.c.role_id).where(_where(actor, target, inherited)))
+    return [row.role_id for row in rows]
+
+
+def drop_actor(tx: Tx, kind: str, id: str) -> None:
+    """Forget every grant of a user or group."""
+    tx.delete(assignments, sa.and_(assignments.c.actor_type == kind, assignments.c.actor_id == id))
+
+
+def drop_target(tx: Tx, kind: str, id: str) -> None:
+    """Forget every grant on a project or domain."""
+    tx.delete(
+        assignments, sa.and_(assignments.c.target_type == kind, assignments.c.target_id == id)
+    )
+
+
+def group_ids(tx: Tx, user_id: str) -> list[str]:
+    """Return the groups of a user."""
+    rows = tx.all(sa.select(memberships.c.group_id).where(memberships.c.user_id == user_id))
+    return [row.group_id for row in rows]
+
+
+def of_user(tx: Tx, user_id: str) -> Sequence[sa.Row[Any]]:
+    """Return every assignment of a user, its own and its groups'."""
+    mine = sa.and_(assignments.c.actor_type == "user", assignments.c.actor_id == user_id)
+    members = sa.select(memberships.c.group_id).where(memberships.c.user_id == user_id)
+    theirs = sa.and_(assignments.c.actor_type == "group", assignments.c.actor_id.in_(members))
+    return tx.all(sa.select(assignments).where(sa.or_(mine, theirs)))
+
+
+def with_implied(tx: Tx, ids: Iterable[str]) -> list[str]:
+    """Return the roles and every role that they imply, transitively."""
+    graph: dict[str, list[str]] = {}
+    for row in tx.all(sa.select(implied_roles)):
+        graph.setdefault(row.prior_role_id, []).append(row.implied_role_id)
+    seen: dict[str, None] = {}
+    todo = list(dict.fromkeys(ids))
+    while todo:
+        role_id = todo.pop()
+        if role_id not in seen:
+            seen[role_id] = None
+            todo.extend(graph.get(role_id, ()))
+    return list(seen)
+
+
+def ancestors(tx: Tx, project_id: str, limit: int = 64) -> list[sa.Row[Any]]:
+    """Return a project's parents, the nearest first; the domain on top is not among them."""
+    found: list[sa.Row[Any]] = []
+    row = tx.one(sa.select(projects).where(projects.c.id == project_id))
+    while row is not None and row.parent_id != row.domain_id and len(found) < limit:
+        row = tx.one(sa.select(projects).where(projects.c.id == row.parent_id))
+        if row is not None:
+            found.append(row)
+    return found
+
+
+def descendants(tx: Tx, parent_ids: Sequence[str]) -> list[sa.Row[Any]]:
+    """Return every project below, level by level."""
+    found: list[sa.Row[Any]] = []
+    level = list(parent_ids)
+    while level:
+        rows = tx.all(sa.select(projects).where(projects.c.parent_id.in_(level)))
+        found.extend(rows)
+        level = [row.id for row in rows]
+    return found

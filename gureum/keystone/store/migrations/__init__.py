@@ -1,0 +1,1 @@
+"""Keystone: numbered migrations."""
