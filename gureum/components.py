@@ -37,6 +37,9 @@ class Entry:
 CONTROL = "control"
 NODE = "node"
 
+WITH_FAKE_DRIVER = ("nova-compute",)
+"""Node components that a simulated cloud runs; its network agents are fakes inside the server."""
+
 COMPONENTS: dict[str, Entry] = {
     "keystone": Entry(
         "gureum.keystone.components:KeystoneApi", CONTROL, "Identity API: tokens, catalogue.", 5000
@@ -138,6 +141,11 @@ def names(process: str | None = None) -> list[str]:
         for name, entry in COMPONENTS.items()
         if process in (None, entry.process) and _exists(entry.module)
     ]
+
+
+def simulated_names() -> list[str]:
+    """The components of a simulated cloud, in starting order."""
+    return [*names(CONTROL), *(name for name in names(NODE) if name in WITH_FAKE_DRIVER)]
 
 
 def services() -> list[Service]:

@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which log, and how much of it."""
     places.add_arguments(parser)
     parser.add_argument(
-        "name", nargs="?", help="control, node, all, supervisor, or a component: its lines only"
+        "name",
+        nargs="?",
+        help="control, node, simulated, supervisor, or a component: its lines only",
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on as lines come")
     parser.add_argument("-n", "--lines", type=int, default=50, help="of each log (50)")
@@ -58,7 +60,7 @@ def _choose(place: Place, name: str | None) -> tuple[list[Path], list[str]]:
     if entry is None:
         known = ", ".join([*(path.stem for path in there), *components.COMPONENTS])
         raise Unusable(f"there is no log of {name}; known: {known}")
-    halves = [path for path in there if path.stem in (entry.process, "all")]
+    halves = [path for path in there if path.stem in (entry.process, "simulated")]
     package = entry.module.rsplit(".", 1)[0]
     return halves, [f" {package}.", f" {package} ", f"={name}"]
 

@@ -12,22 +12,25 @@ from gureum.provision.supervisor import Child, Plan
 
 CONTROL = "control"
 NODE = "node"
-ALL = "all"
+SIMULATED = "simulated"
 
 
-def plan(place: Place, *, simulated: bool, user: str | None, python: Path, source: Path) -> Plan:
+def plan(
+    place: Place, *, simulated: bool, user: str | None, python: Path, source: Path, stamp: str
+) -> Plan:
     """The children: one of everything when simulated, else control (as `user`) and node (as root).
 
-    python: the interpreter; source: the folder that holds the package, for an environment without it.
+    python: the interpreter; source: the folder that holds the package, for an environment without
+    it; stamp: changes with the program and the settings.
     """
     if simulated:
-        children = [_child(place, ALL, ["--bus", "hub", "--bootstrap"], None, python, source)]
+        children = [_child(place, SIMULATED, ["--bus", "hub", "--bootstrap"], None, python, source)]
     else:
         children = [
             _child(place, CONTROL, ["--bus", "hub", "--bootstrap"], user, python, source),
             _child(place, NODE, ["--bus", "leaf"], None, Path(sys.executable), _own_source()),
         ]
-    return Plan(str(place.run_dir), children)
+    return Plan(str(place.run_dir), children, stamp)
 
 
 def _child(

@@ -28,9 +28,7 @@ _PR_SET_PDEATHSIG = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Components, and how the process stands among others."""
     place.add_arguments(parser)
-    parser.add_argument(
-        "name", nargs="*", help="components, or `control` or `node` for that half, or `all`"
-    )
+    parser.add_argument("name", nargs="*", help="components, or `control` or `node` for that half")
     parser.add_argument("--list", action="store_true", help="print the components and end")
     add_process_arguments(parser)
 
@@ -69,14 +67,14 @@ def expand(words: Sequence[str]) -> list[str]:
     for word in words:
         if word in (components.CONTROL, components.NODE):
             found += components.names(word)
-        elif word == "all":
-            found += components.names()
+        elif word == "simulated":
+            found += components.simulated_names()
         elif word in components.COMPONENTS:
             found.append(word)
         else:
             known = ", ".join(components.COMPONENTS)
             raise place.Unusable(
-                f"no component is called {word}; known: control, node, all, {known}"
+                f"no component is called {word}; known: control, node, simulated, {known}"
             )
     return list(dict.fromkeys(found))
 

@@ -146,7 +146,8 @@ def _show(place: Place, seen: dict[str, Any]) -> None:
     print(f"{total:.0f} MiB in all\n")
     rows = [[a["name"], a["address"], "ready" if a["ready"] else "NOT READY", a["text"]]
             for a in seen["apis"]]  # fmt: skip
-    print(table(["api", "address", "state", ""], rows))
+    if rows:
+        print(table(["api", "address", "state", ""], rows))
     if seen["agents"]:
         rows = [[a["name"], a["host"], "up" if a["up"] else "DOWN"] for a in seen["agents"]]
         print("\n" + table(["agent", "host", "state"], rows))

@@ -18,6 +18,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily
@@ -40,6 +41,7 @@ class Metrics:
     """The figures of this process."""
 
     def __init__(self, process_name: str = "gureum", version: str = "") -> None:
+        disable_created_metrics()  # they would double the number of series
         self.registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -69,7 +71,7 @@ class Metrics:
             registry=self.registry,
         ).labels(process_name, version).set(1)
 
-    def observe(self, service: str, operation: str, status: int, seconds: float) -> None:
+    def observe_request(self, service: str, operation: str, status: int, seconds: float) -> None:
         """Count one answered request. `operation` is a declared name, never a path."""
         self._requests.labels(service, operation, str(status)).inc()
         self._latency_s.labels(service, operation).observe(seconds)

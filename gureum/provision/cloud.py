@@ -6,6 +6,7 @@ Owns: which steps, in which order, with which values. Must not: hold the how; th
 import contextlib
 import os
 import sys
+import sysconfig
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from gureum.provision.network import Outside
 from gureum.provision.options import InstallOptions
 from gureum.provision.steps import Progress, Step, StepFailed
 
+READ_LOGS = "Read: ./gureum logs"
 SERVICE_USERS = ("glance", "placement", "nova", "neutron")
 
 
@@ -191,12 +193,19 @@ def _processes(cloud: Cloud, progress: Progress) -> str:
         user=cloud.owner,
         python=cloud.python,
         source=cloud.source,
+        stamp=runtime.stamp(
+            process.own_source(),
+            Path(sysconfig.get_path("purelib")),
+            place.config_file,
+            place.secrets_file,
+        ),
     )
-    pid = supervisor.running_pid(place.run_dir)
-    if pid is not None:
+    status = supervisor.read_status(place.run_dir)
+    if status is not None:
         path = place.run_dir / supervisor.PLAN_FILE
-        if path.exists() and supervisor.read_plan(path) == plan:
-            return f"run already (supervisor {pid})"
+        crashing = any(child.state == "waiting" for child in status.children)
+        if not crashing and supervisor.read_plan(path) == plan:
+            return f"run already (supervisor {status.pid})"
         progress.at("stopping the old ones")
         supervisor.stop(place.run_dir)
     try:
@@ -237,7 +246,7 @@ def _give_up_early(cloud: Cloud, deadline: float, text: str) -> None:
     if status is None or crashing or time.monotonic() > deadline:
         name = crashing[0].name if crashing else components.CONTROL
         if cloud.simulated:
-            name = process.ALL
+            name = process.SIMULATED
         log = cloud.place.log_dir / f"{name}.log"
         what = f"the process {name} {crashing[0].last_exit}" if crashing else text
         raise StepFailed(what, f"{tail(log)}\nRead more: ./gureum logs {name}")
@@ -259,7 +268,7 @@ def login(cloud: Cloud) -> Api:
     try:
         api.login()
     except ApiFailed as error:
-        raise StepFailed(f"admin cannot log in: {error}", "Read: ./gureum logs control") from error
+        raise StepFailed(f"admin cannot log in: {error}", READ_LOGS) from error
     return api
 
 
@@ -305,10 +314,10 @@ def _resources(cloud: Cloud, progress: Progress) -> str:
             made = seed.make_public_network(api, cloud.outside, "physnet1")
             done.append("network public" if made else "0 networks")
     except ApiFailed as error:
-        raise StepFailed(str(error), "Read: ./gureum logs control") from error
+        raise StepFailed(str(error), READ_LOGS) from error
     finally:
         api.close()
-    return ", ".join(done) + " made"
+    return ", ".join(done) + " made" if done else "no service to make them"
 
 
 def _image(cloud: Cloud, progress: Progress) -> str:
@@ -320,7 +329,7 @@ def _image(cloud: Cloud, progress: Progress) -> str:
             return "no image service"
         return guest.provide(cloud.runner, api, cloud.place, progress, simulated=cloud.simulated)
     except ApiFailed as error:
-        raise StepFailed(str(error), "Read: ./gureum logs control") from error
+        raise StepFailed(str(error), READ_LOGS) from error
     finally:
         api.close()
 

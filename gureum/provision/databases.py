@@ -12,6 +12,9 @@ from gureum.core.config import CloudOptions
 from gureum.core.db.migrate import migrate
 from gureum.core.run import Runtime
 from gureum.core.service import Service
+from gureum.keystone.bootstrap import CatalogEntry, Plan
+from gureum.keystone.bootstrap import bootstrap as bootstrap_identity
+from gureum.keystone.components import make_deps
 from gureum.keystone.config import ServicePasswordOptions
 from gureum.provision.options import InstallOptions
 
@@ -30,33 +33,37 @@ def migrate_all(runtime: Runtime) -> list[str]:
 
 
 def bootstrap_all(runtime: Runtime) -> None:
-    """Let every service make its first rows; Keystone first, as it knows the installer's part."""
+    """Let every service make its first rows; Keystone first, as the others log in with it."""
+    _bootstrap_identity(runtime)
+    for service in components.services():
+        module = f"gureum.{service.name}.bootstrap"
+        if service.name != "keystone" and importlib.util.find_spec(module) is not None:
+            importlib.import_module(module).bootstrap(runtime)
+
+
+def _bootstrap_identity(runtime: Runtime) -> None:
+    """Keystone alone is told what only the installer knows."""
     passwords = {
         name: options.password
         for name, options in runtime.config.named(ServicePasswordOptions).items()
     }
+    database = runtime.database("keystone")
+    plan = Plan(
+        admin_password=runtime.config.get(InstallOptions).admin_password,
+        region=runtime.cloud.region,
+        catalog=catalog(runtime.cloud),
+        service_users=passwords,
+    )
+    bootstrap_identity(database, make_deps(runtime, database), plan)
+
+
+def catalog(cloud: CloudOptions) -> list[CatalogEntry]:
+    """The endpoints of every service of this cloud; one URL for all three interfaces."""
+    found: list[CatalogEntry] = []
     for service in components.services():
-        module = f"gureum.{service.name}.bootstrap"
-        if importlib.util.find_spec(module) is None:
-            continue
-        function = importlib.import_module(module).bootstrap
-        if service.name == "keystone":
-            function(
-                runtime,
-                admin_password=runtime.config.get(InstallOptions).admin_password,
-                service_passwords=passwords,
-                endpoints=endpoints(runtime.config.get(CloudOptions)),
-            )
-        else:
-            function(runtime)
-
-
-def endpoints(cloud: CloudOptions) -> list[tuple[str, str, str]]:
-    """(type, name, URL) of every service of this cloud."""
-    return [
-        (service.type, service.name, endpoint_url(cloud, service))
-        for service in components.services()
-    ]
+        url = endpoint_url(cloud, service)
+        found.append(CatalogEntry(service.name, service.type, url, url, url, service.title))
+    return found
 
 
 def endpoint_url(cloud: CloudOptions, service: Service) -> str:

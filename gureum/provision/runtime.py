@@ -55,14 +55,14 @@ def prepare(
         return python, source, f"the program in {source} is readable for {user}"
     root = place.state_dir / "runtime"
     target = root / "site"
-    stamp = _stamp(source, site)
+    copied = "copied-" + stamp(source, site)
     base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     if not readable_by(user, base):
         raise StepFailed(
             f"{base} cannot be run by the user {user}",
             "Use the system's Python: rm -rf .venv, then: GUREUM_PYTHON=/usr/bin/python3 ./gureum up",
         )
-    if not (root / stamp).exists():
+    if not (root / copied).exists():
         progress.at(f"copying the program to {root}")
         ledger.note("folders", str(root))
         shutil.rmtree(root, ignore_errors=True)
@@ -76,15 +76,17 @@ def prepare(
             raise StepFailed(f"the program could not be copied: {error}") from error
         for left in target.glob("*.pth"):
             left.unlink()
-        (root / stamp).write_text("")
+        (root / copied).write_text("")
     return base, target, f"a copy in {root} that {user} can read"
 
 
-def _stamp(source: Path, site: Path) -> str:
-    """Changes when a file of the program or the set of installed packages does."""
+def stamp(source: Path, site: Path, *more: Path) -> str:
+    """Changes when a file of the program, the set of installed packages or a further file does."""
     seen = hashlib.sha256(",".join(sorted(p.name for p in site.iterdir())).encode())
     for path in sorted((source / "gureum").rglob("*")):
         if path.is_file() and path.suffix != ".pyc":
             about = path.stat()
             seen.update(f"{path} {about.st_size} {about.st_mtime_ns}".encode())
-    return "copied-" + seen.hexdigest()[:16]
+    for path in more:
+        seen.update(path.read_bytes())
+    return seen.hexdigest()[:16]

@@ -43,10 +43,14 @@ class Child(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What the supervisor of one cloud runs, in starting order."""
+    """What the supervisor of one cloud runs, in starting order.
+
+    stamp: which program and settings the children were started with.
+    """
 
     run_dir: str
     children: list[Child]
+    stamp: str = ""
 
 
 class ChildStatus(msgspec.Struct, frozen=True):

@@ -114,7 +114,7 @@ def test_readyz_is_503_while_a_component_is_unwell(runtime):
 
 def test_metrics_tell_requests_and_asked_gauges(runtime):
     toy = Toy("toy", [], free_port())
-    runtime.metrics.observe("demo", "list things", 200, 0.003)
+    runtime.metrics.observe_request("demo", "list things", 200, 0.003)
     runtime.metrics.gauge_from(
         "gureum_things", "Things by state.", ("state",), lambda: [(("new",), 4.0)]
     )
