@@ -91,6 +91,7 @@ class StateBook:
 
     def __init__(self) -> None:
         self.revision = 0
+        self.known = False
         self._items: dict[str, dict[str, Any]] = {}
 
     def all(self, kind: str) -> Mapping[str, Any]:
@@ -112,6 +113,7 @@ class StateBook:
         for kind, items in collections(answer).items():
             self._take_kind(kind, items, answer, changes)
         self.revision = answer.revision
+        self.known = True
         return changes
 
     def _take_kind(
@@ -155,6 +157,10 @@ class Backoff:
         self._failures = 0
 
 
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
 class Agent(ABC):
     """A networking agent: subclasses say how to fetch and how to converge.
 
@@ -186,6 +192,7 @@ class Agent(ABC):
         self._converge_backoff = Backoff()
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._converging_since: float | None = None
+        self._failing = {"converge": "not done yet", "fetch": "", "report": ""}
         self._threads: list[threading.Thread] = []
         self._service: Any = None
 
@@ -253,6 +260,10 @@ class Agent(ABC):
             self._fetch_asked = self._fetch_asked or fetch
             self._woken.notify_all()
 
+    def trouble(self) -> str:
+        """Return what keeps the whole agent from its work; nothing when all is well."""
+        return "; ".join(f"{what}: {text}" for what, text in self._failing.items() if text)
+
     @property
     def stopping(self) -> bool:
         """Return whether stop() was called."""
@@ -275,6 +286,7 @@ class Agent(ABC):
                 return True
             except Exception as error:  # border: an agent's worker
                 wait_s = backoff.failed()
+                self._failing["converge"] = _said(error)
                 log.warning(
                     "agent cannot start yet", agent=self.binary, error=error, retry_s=wait_s
                 )
@@ -309,15 +321,17 @@ class Agent(ABC):
         except Exception as error:  # border: an agent's worker
             wait_s = self._fetch_backoff.failed()
             self._fetch_at = time.monotonic() + wait_s
+            self._failing["fetch"] = _said(error)
             log.warning("state not fetched", agent=self.binary, error=error, retry_s=wait_s)
             return
         self._fetch_backoff.passed()
+        self._failing["fetch"] = ""
         self._fetch_at = time.monotonic() + self._base_options.poll_interval_s
         self._pending.update(self.book.take(answer))
 
     def _converge_pending(self) -> None:
-        if self.book.revision == 0:
-            return  # nothing is known yet, and nothing known must not become nothing wanted
+        if not self.book.known:
+            return  # nothing known must not become nothing wanted
         changes, self._pending = self._pending, Changes()
         started = self._converging_since = time.monotonic()
         try:
@@ -327,6 +341,7 @@ class Agent(ABC):
             self._pending = changes
             self._retry_at = time.monotonic() + self._converge_backoff.failed()
             self.problems = (Problem("agent", self.host, str(error)),)
+            self._failing["converge"] = _said(error)
             log.error("converge failed", exc_info=True, agent=self.binary, host=self.host)
             return
         finally:
@@ -334,6 +349,7 @@ class Agent(ABC):
         self.last_converge_s = time.monotonic() - started
         self.converged_revision = self.book.revision
         self._note(problems)
+        self._failing["converge"] = ""
         self.passes += 1
         if changes:
             log.info(
@@ -386,10 +402,12 @@ class Agent(ABC):
             try:
                 ack = self._server.report(self._report())
                 backoff.passed()
+                self._failing["report"] = ""
                 wait_s = self._base_options.report_interval_s
                 if ack.revision > self.book.revision:
                     self.wake(fetch=True)
             except Exception as error:  # border: an agent's worker
                 wait_s = min(backoff.failed(), self._base_options.report_interval_s)
+                self._failing["report"] = _said(error)
                 log.warning("heartbeat not taken", agent=self.binary, error=error, retry_s=wait_s)
             self._sleep(wait_s)

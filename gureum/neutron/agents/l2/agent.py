@@ -46,7 +46,7 @@ class _Dirty:
 
 
 class OvsAgent(Agent):
-    """The L2 agent. `ovsdb` and `runner` are made from the options unless given."""
+    """The L2 agent; `runner` and `ovsdb` are given by tests only."""
 
     binary: ClassVar[str] = L2_AGENT
     agent_type: ClassVar[str] = "Open vSwitch agent"
@@ -58,12 +58,13 @@ class OvsAgent(Agent):
         options: OvsAgentOptions,
         server: NetworkState,
         runner: Runner | None = None,
+        ovsdb: Ovsdb | None = None,
     ) -> None:
         super().__init__(host, options, server)
         self.options = options
         self._state = server
         self._runner = runner or Runner()
-        self._ovsdb = Ovsdb(options.ovsdb_connection, on_change=self.wake)
+        self._ovsdb = ovsdb or Ovsdb(options.ovsdb_connection, on_change=self.wake)
         self._table = FlowTable(options.integration_bridge, self._runner)
         self._wiring = Wiring(self._claim_zones)
         self._reporter = StatusReporter(host, server)
