@@ -7,6 +7,7 @@ from saga_world import CTX, Hut, Oops, World, doing, hut_saga, huts
 from gureum.core.bus import AgentError, BusTimeout
 from gureum.core.db import Stale, Unavailable
 from gureum.core.saga import LeaseLost, Retry, Saga, SagaAbort, SagaBusy, Step
+from gureum.core.saga.records import moment
 
 
 @pytest.fixture
@@ -652,3 +653,24 @@ def test_lost_lease_stops_the_runner_without_a_mark(tmp_path):
     assert world.load(saga_id).state == "done"
     assert calls[1] > calls[0]
     assert world.site.done == ["dig", "roof"]
+
+
+def test_saga_id_that_exists_is_refused(world):
+    world.submit(saga_id="s1")
+    with pytest.raises(SagaBusy):
+        world.submit(hut_id="hut-2", saga_id="s1")
+
+
+def test_lease_that_is_lost_while_giving_it_back_is_left_alone(world):
+    world.submit()
+    record = world.engine._lease(1)[0]
+    world.clock.now += 100
+    world.new_engine("other").run_due()
+    before = world.load(record.id)
+    world.engine._rest(record)
+    assert world.load(record.id) == before
+
+
+def test_moments_are_aware():
+    assert moment(None) is None
+    assert moment(0.0).isoformat() == "1970-01-01T00:00:00+00:00"
