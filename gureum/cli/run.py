@@ -87,9 +87,14 @@ def run_process(args: argparse.Namespace, config: Config, names: Sequence[str]) 
     loaded: list[Component] = [components.load(name) for name in names]
     if args.bootstrap:
         _bootstrap(runtime)
+    if args.bus is not None:
+        _ = runtime.bus  # others wait for the hub, whether a component of ours needs it or not
     process = Process(runtime, loaded, on_ready=_ready(args.ready_file))
     try:
-        return process.run()
+        code = process.run()
+        if process.unstopped:
+            os._exit(code)  # their threads would keep the interpreter from ending
+        return code
     except AddressInUse as error:
         LOG.error("cannot start", text=str(error))
         print(f"gureum: {error}", file=sys.stderr)

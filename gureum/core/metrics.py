@@ -41,7 +41,7 @@ class Metrics:
     """The figures of this process."""
 
     def __init__(self, process_name: str = "gureum", version: str = "") -> None:
-        disable_created_metrics()  # they would double the number of series
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the number of series
         self.registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)

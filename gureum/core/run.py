@@ -92,6 +92,9 @@ class ProcessOptions:
     )
 
 
+STOP_WAIT_S = 2.0
+"""How long a stop waits for one component before it goes on with the next."""
+
 CORE_SECTIONS: tuple[type, ...] = (
     CloudOptions,
     DatabaseOptions,
@@ -240,6 +243,7 @@ class Process:
         self.components = tuple(components)
         self._on_ready = on_ready
         self._started: list[Component] = []
+        self.unstopped: list[str] = []
         self._signals = 0
 
     def run(self) -> int:
@@ -282,10 +286,22 @@ class Process:
         """Drain requests, stop components in reverse, close what they shared."""
         self.runtime.stopping.set()
         self.runtime.http.drain()
+        deadline = time.monotonic() + self.runtime.config.get(ProcessOptions).drain_s
+        stopping: list[threading.Thread] = []
         while self._started:
             component = self._started.pop()
             LOG.info("component stops", component=component.name)
-            component.stop()
+            thread = threading.Thread(target=component.stop, name=component.name, daemon=True)
+            thread.start()
+            # One that waits for an answer of another process must not hold up the ones before it.
+            thread.join(min(STOP_WAIT_S, max(0.0, deadline - time.monotonic())))
+            stopping.append(thread)
+        for thread in stopping:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self.unstopped = [thread.name for thread in stopping if thread.is_alive()]
+        if self.unstopped:
+            LOG.warning("components did not stop in time", components=",".join(self.unstopped))
+            return  # what they share is still in use; the process ends now
         self.runtime.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

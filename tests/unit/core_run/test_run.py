@@ -78,6 +78,23 @@ def test_failed_start_stops_what_was_started(runtime):
     assert journal == ["start a", "start b", "stop b", "stop a"]
 
 
+def test_component_that_hangs_in_stop_does_not_hold_up_the_others(runtime):
+    release = threading.Event()
+
+    class Hanging(Toy):
+        def stop(self) -> None:
+            release.wait(20)
+            super().stop()
+
+    journal: list[str] = []
+    process = Process(runtime, [Toy("a", journal), Hanging("b", journal)])
+    process.start()
+    process.stop()
+    assert journal == ["start a", "start b", "stop a"]
+    assert process.unstopped == ["b"]
+    release.set()
+
+
 def test_several_ports_answer_from_one_process(runtime):
     ports = [free_port(), free_port()]
     process = Process(runtime, [Toy(f"p{port}", [], port) for port in ports])
