@@ -250,6 +250,9 @@ class Lab:
             timeout_s=30.0,
         )  # fmt: skip
         here = ("-n", self.namespace) if self.namespace else ()
+        eventually(lambda: _exists(device, here))
+        # The switch makes its devices persistent: one from before its restart is dead, but there.
+        run("ip", "-n", device, "link", "del", device, check=False)
         run("ip", *here, "link", "set", device, "netns", device)
         inside = ("ip", "netns", "exec", device)
         run(*inside, "ethtool", "-K", device, "tx", "off")
@@ -275,6 +278,12 @@ class Lab:
             self.unplug(guest)
         for bridge in (self.bridge, *self.options.bridge_mappings.values()):
             self.runner.run([*self.vsctl, "--if-exists", "del-br", bridge], timeout_s=30.0)
+
+
+def _exists(device: str, where: tuple[str, ...]) -> bool:
+    return (
+        Runner().run(["ip", *where, "link", "show", device], timeout_s=5.0, check=False).code == 0
+    )
 
 
 def rule(direction: str, **settings: Any) -> SgRule:
@@ -326,6 +335,25 @@ class _InHost(Runner):
         return super().run(args, env={**(env or {}), "OVS_RUNDIR": self._run_dir}, **rest)
 
 
+def start_vswitchd(namespace: str, where: str) -> None:
+    """Start the switch of a host, whose database runs already."""
+    env = {"OVS_RUNDIR": where, "OVS_LOGDIR": where, "OVS_DBDIR": where}
+    run("ip", "netns", "exec", namespace, "ovs-vswitchd", f"unix:{where}/db.sock",
+        f"--pidfile={where}/switch.pid", f"--unixctl={where}/switch.ctl", "--detach",
+        "--no-chdir", "-vconsole:off", f"--log-file={where}/log", env=env)  # fmt: skip
+
+
+def stop_daemon(pidfile: str) -> None:
+    """End a daemon of ours and wait until it is gone."""
+    try:
+        with open(pidfile) as handle:
+            pid = int(handle.read())
+        os.kill(pid, signal.SIGTERM)
+    except (OSError, ValueError):
+        return
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
 def _start_switch(namespace: str, where: str) -> None:
     env = {"OVS_RUNDIR": where, "OVS_LOGDIR": where, "OVS_DBDIR": where}
     os.makedirs(where)
@@ -335,17 +363,8 @@ def _start_switch(namespace: str, where: str) -> None:
     run("ovsdb-tool", "create", f"{where}/conf.db", schema, env=env)
     run(*inside, "ovsdb-server", f"{where}/conf.db", f"--remote=punix:{where}/db.sock",
         f"--pidfile={where}/db.pid", f"--unixctl={where}/db.ctl", *common, env=env)  # fmt: skip
-    run(*inside, "ovs-vswitchd", f"unix:{where}/db.sock", f"--pidfile={where}/switch.pid",
-        f"--unixctl={where}/switch.ctl", *common, env=env)  # fmt: skip
+    start_vswitchd(namespace, where)
     run("ovs-vsctl", f"--db=unix:{where}/db.sock", "--no-wait", "init")
-
-
-def _stop_switch(where: str) -> None:
-    for name in ("switch.pid", "db.pid"):
-        with contextlib.suppress(OSError, ValueError):
-            with open(f"{where}/{name}") as handle:
-                os.kill(int(handle.read()), signal.SIGTERM)
-            eventually(lambda name=name: not os.path.exists(f"{where}/{name}"))
 
 
 @contextlib.contextmanager
@@ -388,7 +407,8 @@ def two_hosts(base: str, **options: Any) -> Iterator[tuple[Lab, Lab]]:
         for lab in labs:
             lab.close()
         for name in names:
-            _stop_switch(f"{base}/{name}")
+            for daemon in ("switch", "db"):
+                stop_daemon(f"{base}/{name}/{daemon}.pid")
             run("ip", "netns", "del", PREFIX + name, check=False)
 
 

@@ -421,3 +421,19 @@ def test_tunnelled_network_spans_hosts(
         assert not one.pings(stranger.ip, count=1)
         with one.listen(80):
             assert two.connects(one.ip, 80)
+
+
+def test_restarted_switch_gets_its_flows_back(tmp_path_factory: pytest.TempPathFactory) -> None:
+    base = str(tmp_path_factory.mktemp("l2"))
+    with l2lab.two_hosts(base) as (here, _there):
+        here.server.put("networks", L2Network("red", "local"))
+        one = here.guest("1", "10.9.0.1", "red")
+        two = here.guest("2", "10.9.0.2", "red")
+        assert one.pings(two.ip)
+        before = len(here.flows())
+        l2lab.stop_daemon(f"{base}/ha/switch.pid")
+        l2lab.start_vswitchd(here.namespace, f"{base}/ha")
+        eventually(lambda: len(here.flows()) == before, 15.0)
+        for guest in (one, two):  # the switch has made their devices anew
+            here.plug(guest)
+        eventually(lambda: one.pings(two.ip, count=1), 15.0)

@@ -14,6 +14,7 @@ from gureum.neutron.agents.contract import (
     L2Port,
     NetworkTunnels,
     SecurityGroup,
+    SgMembers,
     SgRule,
 )
 from gureum.neutron.agents.l2.networks import (
@@ -33,7 +34,7 @@ from gureum.neutron.agents.l2.pipeline import (
     static_flows,
 )
 from gureum.neutron.agents.l2.ports import BadPort, WiredPort, learns, link_local, port_flows
-from gureum.neutron.agents.l2.rules import group_flows, port_masks
+from gureum.neutron.agents.l2.rules import group_flows, port_masks, read_members
 from gureum.neutron.agents.ovs.flows import Flow
 
 MAC = "fa:16:3e:00:00:01"
@@ -49,7 +50,8 @@ def port(**settings: object) -> L2Port:
 
 
 def rules(*made: SgRule, members: dict[str, tuple[str, ...]] | None = None) -> list[Flow]:
-    flows, problems = group_flows(SecurityGroup("g", made), members or {})
+    known = {name: read_members(SgMembers(name, ips)) for name, ips in (members or {}).items()}
+    flows, problems = group_flows(SecurityGroup("g", made), known)
     assert problems == []
     return flows
 

@@ -72,6 +72,7 @@ class OvsAgent(Agent):
         self._uplinks: Uplinks | None = None
         self._datapath_type = ""
         self._stateful: dict[str, bool] = {}
+        self._members: dict[str, rules.Members] = {}
         # Networks with ports here, and whether some of them have MACs that must be learned.
         self._shapes: dict[str, bool | None] = {}
         self._wait_for_state: set[str] = set()
@@ -140,6 +141,9 @@ class OvsAgent(Agent):
         dirty.vteps = bool(changes.of(_TUNNELS))
         dirty.groups = changes.of(_GROUP)
         members = changes.of(_MEMBERS)
+        for group_id in members:
+            found = book.get(_MEMBERS, group_id)
+            self._members[group_id] = rules.read_members(found) if found else rules.NO_MEMBERS
         if members:
             dirty.groups |= {
                 group.id
@@ -267,13 +271,12 @@ class OvsAgent(Agent):
         self._table.stage((_UPLINK, network_id), flows)
 
     def _stage_groups(self, book: StateBook, dirty: _Dirty, problems: list[Problem]) -> None:
-        members = {group_id: one.addresses for group_id, one in book.all(_MEMBERS).items()}
         for group_id in dirty.groups:
             group = book.get(_GROUP, group_id)
             if group is None:
                 self._table.stage((_GROUP, group_id), ())
                 continue
-            flows, wrong = rules.group_flows(group, members)
+            flows, wrong = rules.group_flows(group, self._members)
             problems += [Problem(_GROUP, group_id, text) for text in wrong]
             self._table.stage((_GROUP, group_id), flows)
 

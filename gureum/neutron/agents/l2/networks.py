@@ -167,31 +167,50 @@ def _tunnelled(
     if hosts:
         copies = [f"set_field:{host}->{to},output:{ofport}" for host in hosts]
         flows.append(Flow(FLOOD_OUT, 5, f"metadata={key}", ",".join([tagged, *copies])))
-    for entry in {entry.mac_address: entry for entry in tunnels.entries}.values():
-        host = _vtep(entry.vtep_ip, uplinks)
-        match = f"metadata={key},dl_dst={_mac(entry)}"
-        actions = f"{tagged},set_field:{host}->{to},output:{ofport}"
-        flows.append(Flow(REMOTE, 20, match, actions))
-        if arp_responder:
-            flows += _answers(entry, key)
-    return flows
+    flows += _remote(tunnels.entries, key, tagged, to, ofport, uplinks)
+    return [*flows, *_answers(tunnels.entries, key)] if arp_responder else flows
 
 
-def _answers(entry: FdbEntry, key: str) -> list[Flow]:
-    """Answer ARP requests of local ports for a remote address."""
-    mac = _mac(entry)
+def _remote(
+    entries: Iterable[FdbEntry], key: str, tagged: str, to: str, ofport: int, uplinks: Uplinks
+) -> list[Flow]:
+    """Send frames for known remote ports straight to their host."""
+    hosts = {_mac(entry): _vtep(entry.vtep_ip, uplinks) for entry in entries}
+    return [
+        Flow(
+            REMOTE,
+            20,
+            f"metadata={key},dl_dst={mac}",
+            f"{tagged},set_field:{host}->{to},output:{ofport}",
+        )
+        for mac, host in hosts.items()
+    ]
+
+
+def _answers(entries: Iterable[FdbEntry], key: str) -> list[Flow]:
+    """Answer ARP requests of local ports for remote addresses that one port alone has."""
+    owners: dict[str, set[str]] = {}
+    for entry in entries:
+        for text in entry.ip_addresses:
+            try:
+                address = ipaddress.ip_address(text)
+            except ValueError as error:
+                raise BadNetwork(str(error)) from error
+            if address.version == 4:
+                owners.setdefault(str(address), set()).add(_mac(entry))
     flows = []
-    for text in entry.ip_addresses:
-        address = ipaddress.ip_address(text)
-        if address.version != 4:
+    for address_text, macs in owners.items():
+        if len(macs) != 1:
             continue
+        (mac,) = macs
         reply = (
             f"move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],set_field:{mac}->eth_src,"
             "set_field:2->arp_op,move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],"
             f"move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],set_field:{mac}->arp_sha,"
-            f"set_field:{address}->arp_spa,in_port"
+            f"set_field:{address_text}->arp_spa,in_port"
         )
-        flows.append(Flow(FLOOD_OUT, 7, f"arp,metadata={key},arp_op=1,arp_tpa={address}", reply))
+        match = f"arp,metadata={key},arp_op=1,arp_tpa={address_text}"
+        flows.append(Flow(FLOOD_OUT, 7, match, reply))
     return flows
 
 

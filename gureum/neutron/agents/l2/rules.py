@@ -6,10 +6,10 @@ Follows the API reference, "Security group rules"; ovs-fields(7), "Conjunctive M
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gureum.neutron.agents.contract import SecurityGroup, SgRule
+from gureum.neutron.agents.contract import SecurityGroup, SgMembers, SgRule
 from gureum.neutron.agents.l2.pipeline import (
     ALLOWED,
     EGRESS_RULES,
@@ -60,12 +60,40 @@ class _Read:
         return _address_field(self.table, self.version)
 
 
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The addresses of a remote group after reading, by IP version; "" means all addresses."""
+
+    addresses: Mapping[int, tuple[str, ...]]
+    problems: tuple[str, ...] = ()
+
+
+NO_MEMBERS = Members({})
+
+
+def read_members(members: SgMembers) -> Members:
+    """Read the addresses of a group once, for all the rules that name it."""
+    found: dict[int, set[Network]] = {4: set(), 6: set()}
+    problems = []
+    for text in members.addresses:
+        try:
+            net = ipaddress.ip_network(text, strict=False)
+        except ValueError as error:
+            problems.append(f"member of group {members.id}: {error}")
+            continue
+        found[net.version].add(net)
+    return Members(
+        {version: tuple(map(_text, sorted(nets))) for version, nets in found.items()},
+        tuple(problems),
+    )
+
+
 def group_flows(
-    group: SecurityGroup, members: Mapping[str, Sequence[str]]
+    group: SecurityGroup, members: Mapping[str, Members]
 ) -> tuple[list[Flow], list[str]]:
     """Return the flows of a group, and what is wrong with the rules that were skipped.
 
-    `members` maps the ids of remote groups to addresses or CIDRs.
+    `members` maps the ids of remote groups to their addresses.
     """
     problems: list[str] = []
     by_remote: dict[tuple[int, int, str], list[_Read]] = {}
@@ -79,13 +107,15 @@ def group_flows(
         if read.remote_group is not None:
             by_remote.setdefault((read.table, read.version, read.remote_group), []).append(read)
             continue
-        where = _on(read.address_field, read.prefix)
+        where = _on(read.address_field, _text(read.prefix) if read.prefix else "")
         plain |= {(read.table, f"{protocol}{where}") for protocol in read.protocols}
     key = f"{GROUP}={group_key(group.id)}"
     clauses: dict[tuple[int, str], set[str]] = {}
     taken: set[int] = set()
     for (table, version, remote), reads in sorted(by_remote.items()):
-        addresses = _addresses(members.get(remote, ()), version, problems, remote)
+        known = members.get(remote, NO_MEMBERS)
+        problems += [text for text in known.problems if text not in problems]
+        addresses = known.addresses.get(version, ())
         if not addresses:
             continue
         field = _address_field(table, version)
@@ -210,27 +240,14 @@ def _address_field(table: int, version: int) -> str:
     return f"{'nw' if version == 4 else 'ipv6'}_{end}"
 
 
-def _on(field: str, net: Network | None) -> str:
-    if net is None or net.prefixlen == 0:
+def _text(net: Network) -> str:
+    if net.prefixlen == 0:
         return ""
-    if net.prefixlen == net.max_prefixlen:
-        return f",{field}={net.network_address}"
-    return f",{field}={net}"
+    return str(net.network_address if net.prefixlen == net.max_prefixlen else net)
 
 
-def _addresses(
-    texts: Iterable[str], version: int, problems: list[str], remote: str
-) -> list[Network]:
-    found = set()
-    for text in texts:
-        try:
-            net = ipaddress.ip_network(text, strict=False)
-        except ValueError as error:
-            problems.append(f"member of group {remote}: {error}")
-            continue
-        if net.version == version:
-            found.add(net)
-    return sorted(found)
+def _on(field: str, address: str) -> str:
+    return f",{field}={address}" if address else ""
 
 
 def _conjunction_id(text: str, taken: set[int]) -> int:

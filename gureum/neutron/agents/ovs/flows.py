@@ -170,24 +170,32 @@ class FlowTable:
 
     def _take(self, staged: Mapping[Unit, frozenset[Flow]], failed: dict[Unit, str]) -> set[int]:
         """Put units in place of what they were and return the cookies that may differ."""
+        nothing: frozenset[Flow] = frozenset()
+        before = {unit: self._units.pop(unit, nothing) for unit in staged}
         touched: set[int] = set()
-        for unit in staged:
-            for flow in self._units.pop(unit, frozenset()):
+        for unit, flows in staged.items():
+            for flow in before[unit] - flows:
                 touched.add(flow.cookie)
                 self._release(unit, flow)
         for unit, flows in staged.items():
-            clash = next((f for f in flows if self._keys.get(f.key, f) != f), None)
+            new = flows - before[unit]
+            clash = next((flow for flow in new if self._keys.get(flow.key, flow) != flow), None)
             if clash is not None:
                 failed[unit] = f"another flow has the match of {clash}"
-                continue
+                flows = before[unit]
+                new = frozenset(f for f in flows - staged[unit] if f.key not in self._keys)
+                flows = (flows & staged[unit]) | new
+            for flow in new:
+                touched.add(flow.cookie)
+                self._hold(unit, flow)
             if flows:
                 self._units[unit] = flows
-            for flow in flows:
-                touched.add(flow.cookie)
-                self._holders.setdefault(flow, set()).add(unit)
-                self._keys[flow.key] = flow
-                self._wanted[flow.cookie] = flow
         return touched
+
+    def _hold(self, unit: Unit, flow: Flow) -> None:
+        self._holders.setdefault(flow, set()).add(unit)
+        self._keys[flow.key] = flow
+        self._wanted[flow.cookie] = flow
 
     def _release(self, unit: Unit, flow: Flow) -> None:
         holders = self._holders[flow]
