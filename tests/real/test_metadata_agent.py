@@ -137,7 +137,6 @@ class World:
             namespace_prefix=self.lab.prefix("d"),
             state_path=str(self.lab.folder / "dhcp"),
             metadata_proxy_socket=self.socket_path,
-            dnsmasq_dns_servers=[],
         )
         agent = DhcpAgent("host1", options, self.server)
         subnet = SubnetInfo(new_id(), "10.0.7.0/24", 4)

@@ -87,7 +87,7 @@ class DhcpAgent(Agent):
         around = self._plugger.look()
         wanted = book.all(_KIND)
         verify = self._clock() >= self._verify_at
-        ids = set(wanted) if verify else changes.of(_KIND) | (around.strayed() & set(wanted))
+        ids = set(wanted) if verify else changes.of(_KIND) | self._drifted(wanted, around)
         gone = changes.removed.get(_KIND, set()) - set(wanted)
         if verify:
             gone |= (self._driver.known() | around.owner_ids()) - set(wanted)
@@ -98,6 +98,14 @@ class DhcpAgent(Agent):
             self._verify_at = self._clock() + self._options.verify_interval_s
         self._tell(results, wanted, changes.of(_KIND))
         return [Problem(_KIND, item, text) for item, text in results.items() if text]
+
+    def _drifted(self, wanted: Mapping[str, Any], around: Surroundings) -> set[str]:
+        strayed = around.strayed()
+        return {
+            key
+            for key, item in wanted.items()
+            if key in strayed or self._driver.drifted(item, around)
+        }
 
     def _each(self, ids: set[str], work: Callable[[str], str]) -> dict[str, str]:
         return each(ids, work, self._options.workers, lambda: self.stopping)

@@ -26,9 +26,9 @@ class DhcpAgentOptions(AgentOptions):
     dns_domain: str = option(
         "Domain of guests, where the network has none.", default="openstacklocal"
     )
-    dnsmasq_dns_servers: list[str] = option(
+    dnsmasq_dns_servers: tuple[str, ...] = option(
         "Where dnsmasq asks about other names; empty: it knows only the network's own.",
-        default=[],
+        default=(),
     )
     dhcp_lease_duration: int = option(
         "How long a lease lasts; -1 is forever.", default=86400, unit="s", min=-1

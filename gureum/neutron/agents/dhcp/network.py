@@ -15,10 +15,10 @@ from gureum.core.runner import Runner
 from gureum.neutron.agents.contract import DhcpNetwork
 from gureum.neutron.agents.dhcp import leases
 from gureum.neutron.agents.dhcp.config import DhcpAgentOptions
-from gureum.neutron.agents.dhcp.plan import Files, Plan, dnsmasq_args, plan
+from gureum.neutron.agents.dhcp.plan import Files, Plan, dnsmasq_args, plan, serves, tap
 from gureum.neutron.agents.plumbing import netns, packets, proxy
 from gureum.neutron.agents.plumbing.announce import Announcement, Announcer
-from gureum.neutron.agents.plumbing.daemons import Daemon, Daemons
+from gureum.neutron.agents.plumbing.daemons import Daemon, Daemons, has_dead
 from gureum.neutron.agents.plumbing.files import digest, remove_tree, write_if_changed
 from gureum.neutron.agents.plumbing.links import Links
 from gureum.neutron.agents.plumbing.ovsports import OvsPort
@@ -55,6 +55,12 @@ class NetworkDriver:
         if not self._state.is_dir():
             return set()
         return {entry.name for entry in self._state.iterdir() if entry.is_dir()}
+
+    def drifted(self, network: DhcpNetwork, around: Surroundings) -> bool:
+        """Return whether a cheap look shows that something is not as it was left."""
+        owner = self._plugger.owner(network.id)
+        devices = [tap(network.dhcp_port_id)] if serves(network) and network.dhcp_port_id else []
+        return around.lacking(owner, devices) or has_dead(self._state / network.id)
 
     def apply(self, network: DhcpNetwork, around: Surroundings) -> tuple[str, ...]:
         """Make one network's DHCP as wanted; return what was refused although the rest stands.

@@ -78,12 +78,17 @@ def wants_dhcp(subnet: SubnetInfo) -> bool:
     return subnet.ip_version == 4 or subnet.ipv6_address_mode in _DHCPV6_MODES
 
 
+def serves(network: DhcpNetwork) -> bool:
+    """Return whether a network needs a DHCP server at all."""
+    return network.admin_state_up and any(map(wants_dhcp, network.subnets))
+
+
 def plan(network: DhcpNetwork, options: DhcpAgentOptions) -> Plan | None:
     """Return what a network wants of its namespace, or None when it wants none.
 
     Raises: ValueError when a subnet wants DHCP and the server made no port for it.
     """
-    if not network.admin_state_up or not any(map(wants_dhcp, network.subnets)):
+    if not serves(network):
         return None
     subnets = served(network)
     if not subnets or not network.dhcp_port_id or not network.dhcp_port_mac:

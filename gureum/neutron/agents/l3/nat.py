@@ -185,10 +185,13 @@ def rule_tag(rule: Sequence[Expr]) -> str:
     return hashlib.sha256(json.dumps(rule, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def parse(listing: dict[str, Any]) -> FoundTable:
-    """Read `nft -j list table`."""
+def parse(listing: dict[str, Any]) -> FoundTable | None:
+    """Read our table from `nft -j list ruleset`; None when it is not there."""
+    ours = [entry for entry in listing.get("nftables", ()) if _is_ours(entry)]
+    if not ours:
+        return None
     found = FoundTable()
-    for entry in listing.get("nftables", ()):
+    for entry in ours:
         if chain := entry.get("chain"):
             found.chains.setdefault(chain["name"], [])
         elif rule := entry.get("rule"):
@@ -197,6 +200,14 @@ def parse(listing: dict[str, Any]) -> FoundTable:
             pairs = mapping.get("elem", ())
             found.maps[mapping["name"]] = {str(key): str(value) for key, value in pairs}
     return found
+
+
+def _is_ours(entry: dict[str, Any]) -> bool:
+    for kind, value in entry.items():
+        if kind == "table":
+            return bool(value["family"] == FAMILY and value["name"] == TABLE)
+        return bool(value.get("family") == FAMILY and value.get("table") == TABLE)
+    return False
 
 
 def batch(found: FoundTable | None, want: NatTable) -> list[dict[str, Any]]:

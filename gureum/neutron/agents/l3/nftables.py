@@ -22,13 +22,7 @@ class RouterNat:
 
     def found(self, namespace: str) -> nat.FoundTable | None:
         """Return the table as it is, or None when there is none."""
-        listing = self._runner.run(
-            inside(namespace, ["nft", "-j", "list", "tables"]), timeout_s=_TIMEOUT_S
-        )
-        tables = [entry.get("table") for entry in json.loads(listing.stdout)["nftables"]]
-        if not any(t and t["family"] == nat.FAMILY and t["name"] == nat.TABLE for t in tables):
-            return None
-        args = ["nft", "-j", "list", "table", nat.FAMILY, nat.TABLE]
+        args = ["nft", "-j", "list", "ruleset", nat.FAMILY]
         done = self._runner.run(inside(namespace, args), timeout_s=_TIMEOUT_S)
         return nat.parse(json.loads(done.stdout))
 

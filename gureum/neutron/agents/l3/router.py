@@ -18,7 +18,7 @@ from gureum.neutron.agents.l3.nftables import RouterNat
 from gureum.neutron.agents.l3.plan import Plan, plan, radvd_config
 from gureum.neutron.agents.plumbing import netns, proxy
 from gureum.neutron.agents.plumbing.announce import Announcement, Announcer
-from gureum.neutron.agents.plumbing.daemons import Daemon, Daemons
+from gureum.neutron.agents.plumbing.daemons import Daemon, Daemons, has_dead
 from gureum.neutron.agents.plumbing.files import digest, remove_tree, write_if_changed
 from gureum.neutron.agents.plumbing.links import Links
 from gureum.neutron.agents.plumbing.ovsports import OvsPort
@@ -66,6 +66,13 @@ class RouterDriver:
         if not self._state.is_dir():
             return set()
         return {entry.name for entry in self._state.iterdir() if entry.is_dir()}
+
+    def drifted(self, router: Router, around: Surroundings) -> bool:
+        """Return whether a cheap look shows that something is not as it was left."""
+        owner = self._plugger.owner(router.id)
+        ports = plan(router).ports if router.admin_state_up else ()
+        devices = [planned.device.name for planned in ports]
+        return around.lacking(owner, devices) or has_dead(self._state / router.id)
 
     def apply(self, router: Router, around: Surroundings) -> Outcome:
         """Make one router as wanted. Raises: CommandError, OSError, NetlinkError."""

@@ -78,6 +78,14 @@ class Daemons:
             time.sleep(0.01)
 
 
+def has_dead(folder: Path) -> bool:
+    """Return whether a pid file of the folder names a process that no longer runs."""
+    return any(
+        (pid := _pid_from(pid_file)) is None or not _is_program(pid, pid_file.stem, folder)
+        for pid_file in folder.glob("*.pid")
+    )
+
+
 def running(daemon: Daemon) -> int | None:
     """Return the process id of a daemon, or None; a reused process id is not mistaken for it."""
     pid = _pid_from(daemon.pid_file)

@@ -6,17 +6,18 @@ Owns: the border between one broken item and all others. Must not: know what an 
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
-STOPPING = "the agent is stopping"
-
 
 def each(
     ids: Collection[str], work: Callable[[str], str], workers: int, stopping: Callable[[], bool]
 ) -> dict[str, str]:
-    """Call `work` for every id; return its text, or what it raised, by id. Empty text: all is well."""
+    """Call `work` for every id; return its text, or what it raised, by id. Empty text: all is well.
 
-    def guarded(item: str) -> str:
+    When the agent stops, what was not begun is left out of the answer.
+    """
+
+    def guarded(item: str) -> str | None:
         if stopping():
-            return STOPPING
+            return None
         try:
             return work(item)
         except Exception as error:  # border: an agent's worker
@@ -24,6 +25,8 @@ def each(
 
     ordered = sorted(ids)
     if len(ordered) < 2 or workers < 2:
-        return {item: guarded(item) for item in ordered}
-    with ThreadPoolExecutor(workers, "network-item") as pool:
-        return dict(zip(ordered, pool.map(guarded, ordered), strict=True))
+        texts = [guarded(item) for item in ordered]
+    else:
+        with ThreadPoolExecutor(workers, "network-item") as pool:
+            texts = list(pool.map(guarded, ordered))
+    return {item: text for item, text in zip(ordered, texts, strict=True) if text is not None}

@@ -30,6 +30,10 @@ class Surroundings:
         """Return the ids of every router or network that owns a port."""
         return {port.owner.partition(":")[2] for port in self.ports.values()}
 
+    def lacking(self, owner: str, devices: Iterable[str]) -> bool:
+        """Return whether a router or network misses a port, or has one too many."""
+        return set(self.of(owner)) != set(devices)
+
     def strayed(self) -> set[str]:
         """Return the ids of owners with a device outside of its namespace."""
         found = self.ports.keys() & self.outside
