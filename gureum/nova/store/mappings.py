@@ -61,9 +61,7 @@ def remove(tx: Tx, server_id: str) -> None:
 def live_before(tx: Tx, moment: datetime, *, limit: int = 1000) -> Sequence[sa.Row[Any]]:
     """Return mappings that still count and were made before a moment; for reconcilers."""
     table = server_mappings.c
-    wanted = sa.select(server_mappings).where(
-        table.created_at < moment, table.deleted_at.is_(None)
-    )
+    wanted = sa.select(server_mappings).where(table.created_at < moment, table.deleted_at.is_(None))
     return tx.all(wanted.order_by(table.created_at).limit(limit))
 
 

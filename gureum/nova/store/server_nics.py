@@ -67,14 +67,10 @@ def put(tx: Tx, server_id: str, nic: Nic) -> None:
     """Write one port of a server: in its old place when it is known, else last."""
     table = server_nics.c
     old = tx.one(
-        sa.select(table.position).where(
-            table.server_id == server_id, table.port_id == nic.port_id
-        )
+        sa.select(table.position).where(table.server_id == server_id, table.port_id == nic.port_id)
     )
     if old is None:
-        last = tx.scalar(
-            sa.select(sa.func.max(table.position)).where(table.server_id == server_id)
-        )
+        last = tx.scalar(sa.select(sa.func.max(table.position)).where(table.server_id == server_id))
         position = 0 if last is None else last + 1
     else:
         position = old.position

@@ -44,9 +44,7 @@ def get(tx: Tx, server_id: str, *, deleted: bool = False) -> sa.Row[Any] | None:
 
 def on_host(tx: Tx, host: str) -> Sequence[sa.Row[Any]]:
     """Return the servers on a host."""
-    return tx.all(
-        sa.select(servers).where(servers.c.host == host, servers.c.deleted.is_(False))
-    )
+    return tx.all(sa.select(servers).where(servers.c.host == host, servers.c.deleted.is_(False)))
 
 
 def deleted_among(tx: Tx, server_ids: Sequence[str]) -> set[str]:

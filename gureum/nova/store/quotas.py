@@ -1,0 +1,124 @@
+"""Quota limits and the counting of what they limit: all of it in nova_api.
+
+Nothing is kept in counters. Who counts in order to write enters the owner's gate first: a row that every
+such transaction changes, so that two of them never count side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.db.engine import Tx
+from gureum.core.db.errors import Conflict, Unavailable
+from gureum.nova.store.tables import (
+    quota_classes,
+    quota_gates,
+    quotas,
+    server_group_members,
+    server_groups,
+    server_mappings,
+)
+
+
+def enter_gate(tx: Tx, owner: str) -> None:
+    """Take the owner's turn until the transaction ends. Raises: Unavailable when it must be retried."""
+    matched = tx.update(
+        quota_gates, quota_gates.c.owner == owner, generation=quota_gates.c.generation + 1
+    )
+    if matched == 0:
+        try:
+            tx.insert(quota_gates, owner=owner, generation=1)
+        except Conflict as error:
+            raise Unavailable("two first counts of one owner met") from error
+
+
+def limits_of(tx: Tx, project_id: str, user_id: str = "") -> dict[str, int]:
+    """Return the limits that were set for a project, or for one of its users."""
+    wanted = sa.select(quotas.c.resource, quotas.c.hard_limit).where(
+        quotas.c.project_id == project_id, quotas.c.user_id == user_id
+    )
+    return {row.resource: row.hard_limit for row in tx.all(wanted)}
+
+
+def limits_of_class(tx: Tx, name: str) -> dict[str, int]:
+    """Return the limits that were set for a quota class."""
+    wanted = sa.select(quota_classes.c.resource, quota_classes.c.hard_limit)
+    return {
+        row.resource: row.hard_limit
+        for row in tx.all(wanted.where(quota_classes.c.class_name == name))
+    }
+
+
+def set_limits(tx: Tx, project_id: str, user_id: str, limits: Mapping[str, int]) -> None:
+    """Set limits of a project, or of one of its users; others stay."""
+    tx.delete(
+        quotas,
+        sa.and_(
+            quotas.c.project_id == project_id,
+            quotas.c.user_id == user_id,
+            quotas.c.resource.in_(list(limits)),
+        ),
+    )
+    tx.insert_many(
+        quotas,
+        [
+            {"project_id": project_id, "user_id": user_id, "resource": name, "hard_limit": limit}
+            for name, limit in limits.items()
+        ],
+    )
+
+
+def set_class_limits(tx: Tx, name: str, limits: Mapping[str, int]) -> None:
+    """Set limits of a quota class; others stay."""
+    tx.delete(
+        quota_classes,
+        sa.and_(quota_classes.c.class_name == name, quota_classes.c.resource.in_(list(limits))),
+    )
+    tx.insert_many(
+        quota_classes,
+        [{"class_name": name, "resource": k, "hard_limit": v} for k, v in limits.items()],
+    )
+
+
+def forget_limits(tx: Tx, project_id: str, user_id: str | None) -> None:
+    """Remove the limits of a project with all its users, or of one user."""
+    where = quotas.c.project_id == project_id
+    if user_id is not None:
+        where = sa.and_(where, quotas.c.user_id == user_id)
+    tx.delete(quotas, where)
+
+
+def servers_used(tx: Tx, project_id: str, user_id: str | None = None) -> dict[str, int]:
+    """Count servers, VCPUs and memory (MiB) of a project, or of one of its users."""
+    table = server_mappings.c
+    wanted = sa.select(
+        sa.func.count(),
+        sa.func.coalesce(sa.func.sum(table.vcpus), 0),
+        sa.func.coalesce(sa.func.sum(table.memory_mib), 0),
+    ).where(table.project_id == project_id, table.deleted_at.is_(None))
+    if user_id is not None:
+        wanted = wanted.where(table.user_id == user_id)
+    row: Any = tx.one(wanted)
+    return {"instances": int(row[0]), "cores": int(row[1]), "ram": int(row[2])}
+
+
+def groups_used(tx: Tx, project_id: str, user_id: str | None = None) -> int:
+    """Count the server groups of a project, or of one of its users."""
+    wanted = sa.select(sa.func.count()).select_from(server_groups)
+    wanted = wanted.where(server_groups.c.project_id == project_id)
+    if user_id is not None:
+        wanted = wanted.where(server_groups.c.user_id == user_id)
+    return int(tx.scalar(wanted))
+
+
+def members_used(tx: Tx, group_id: str, user_id: str | None = None) -> int:
+    """Count the members of a server group that were added by a user."""
+    table = server_group_members.c
+    wanted = sa.select(sa.func.count()).select_from(server_group_members)
+    wanted = wanted.where(table.group_id == group_id)
+    if user_id is not None:
+        wanted = wanted.where(table.user_id == user_id)
+    return int(tx.scalar(wanted))
