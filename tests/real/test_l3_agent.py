@@ -289,6 +289,39 @@ def test_device_that_strayed_is_brought_back(world: World) -> None:
     assert world.lab.reaches(world.a1, "10.0.1.1")
 
 
+def test_dead_device_after_a_switch_restart_is_replaced(world: World) -> None:
+    world.apply(world.router(floating("10.0.1.5")))
+    device = f"qr-{world.port_a[:11]}"
+    world.lab.inside(world.namespace, "ip", "link", "set", device, "netns", "1")
+    world.lab.inside(world.namespace, "ip", "tuntap", "add", device, "mode", "tap")
+    assert world.agent.converge(world.agent.book, type(world.agent._pending)()) == []
+    assert world.lab.reaches(world.a1, "10.0.1.1")
+    assert world.lab.reaches(world.outside, "203.0.113.20")
+
+
+def test_ipv6_is_routed_to_the_outside(world: World) -> None:
+    def with6(port: RouterPort, address: str, gateway: str) -> RouterPort:
+        subnet = SubnetInfo(new_id(), address.rpartition(":")[0] + ":/64", 6, gateway)
+        return RouterPort(
+            port.id, port.network_id, port.mac_address, port.device_owner, port.mtu,
+            (*port.fixed_ips, FixedIp(subnet.id, address, 64)), (*port.subnets, subnet),
+        )  # fmt: skip
+
+    lab, base = world.lab, world.router()
+    assert base.gateway is not None
+    inside = with6(base.interfaces[0], "2001:db8:a::1", "2001:db8:a::1")
+    gateway = with6(base.gateway, "2001:db8:f::10", "2001:db8:f::1")
+    assert world.apply(world.router(interfaces=(inside,), gateway=gateway)) == []
+    for name, address, route, via in (
+        (world.a1, "2001:db8:a::5/64", "default", "2001:db8:a::1"),
+        (world.outside, "2001:db8:f::1/64", "2001:db8:a::/64", "2001:db8:f::10"),
+    ):
+        lab.inside(name, "ip", "addr", "add", address, "dev", "eth0", "nodad")
+        lab.inside(name, "ip", "route", "add", route, "via", via)
+    assert lab.reaches(world.a1, "2001:db8:f::1")
+    assert lab.reaches(world.outside, "2001:db8:a::5"), "not hidden"
+
+
 def test_router_advertises_ipv6_prefixes(world: World) -> None:
     port = world.port(world.port_a, "network:router_interface", "10.0.1.1", "10.0.1.1")
     six = SubnetInfo(new_id(), "2001:db8:1::/64", 6, "2001:db8:1::1", ("2001:db8::53",),

@@ -1,35 +1,17 @@
-"""neutron-dhcp-agent as a component of a process.
+"""The component neutron-dhcp-agent."""
 
-Owns: handing the agent its options, the bus and the name of the host. Must not: know what it does.
-"""
-
-from gureum.core.run import Component, Health, Runtime
+from gureum.core.run import Runtime
+from gureum.neutron.agents.component import AgentComponent
 from gureum.neutron.agents.contract import NetworkState
 from gureum.neutron.agents.dhcp import agent
 from gureum.neutron.agents.dhcp.config import DhcpAgentOptions
 
 
-class DhcpAgent(Component):
-    """The component `neutron-dhcp-agent`."""
+class DhcpAgent(AgentComponent):
+    """Addresses for guests on a host."""
 
     name = "neutron-dhcp-agent"
 
-    def __init__(self) -> None:
-        self._agent: agent.DhcpAgent | None = None
-
-    def start(self, runtime: Runtime) -> None:
-        """Start the agent, in threads of its own."""
-        server = runtime.bus.client(NetworkState)
-        self._agent = agent.DhcpAgent(runtime.host, runtime.config.get(DhcpAgentOptions), server)
-        self._agent.serve(runtime.bus)
-        self._agent.start()
-
-    def stop(self) -> None:
-        """Stop the agent; traffic goes on."""
-        if self._agent is not None:
-            self._agent.stop()
-
-    def health(self) -> Health:
-        """Whether the last pass left nothing undone."""
-        problems = self._agent.problems if self._agent is not None else ()
-        return Health(not problems, "; ".join(map(str, problems[:3])))
+    def make(self, runtime: Runtime, server: NetworkState) -> agent.DhcpAgent:
+        """Return the agent of this host."""
+        return agent.DhcpAgent(runtime.host, runtime.config.get(DhcpAgentOptions), server)

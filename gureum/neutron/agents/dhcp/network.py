@@ -80,7 +80,7 @@ class NetworkDriver:
             log.info("network made", network_id=network.id, namespace=name)
         stale = self._plug(wanted, around, name)
         refused = self._links(wanted, name)
-        self._plugger.unplug(stale)
+        self._plugger.unplug(stale, name)
         self._converge_dnsmasq(wanted, name, folder)
         self._converge_metadata(wanted, name, folder)
         return (*wanted.refused, *refused)

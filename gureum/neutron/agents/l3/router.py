@@ -90,7 +90,7 @@ class RouterDriver:
         stale = self._plug(router, wanted, around, name)
         self._cut(name, wanted, rerouted)
         refused = self._links(name, wanted)
-        self._plugger.unplug(stale)
+        self._plugger.unplug(stale, name)
         self._converge_metadata(router, name, folder)
         self._converge_radvd(router, name, folder)
         return Outcome((*wanted.refused, *refused))

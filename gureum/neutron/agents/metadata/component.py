@@ -1,9 +1,7 @@
-"""neutron-metadata-agent as a component of a process.
+"""The component neutron-metadata-agent."""
 
-Owns: handing the agent its options, the bus and Nova's place. Must not: know what it does.
-"""
-
-from gureum.core.run import Component, Runtime
+from gureum.core.run import Runtime
+from gureum.neutron.agents.component import AgentComponent
 from gureum.neutron.agents.contract import NetworkState
 from gureum.neutron.agents.metadata import agent
 from gureum.neutron.agents.metadata.config import MetadataAgentOptions
@@ -11,27 +9,18 @@ from gureum.neutron.agents.metadata.config import MetadataAgentOptions
 _USUAL_PORT = 8775
 
 
-class MetadataAgent(Component):
-    """The component `neutron-metadata-agent`."""
+class MetadataAgent(AgentComponent):
+    """What guests ask at 169.254.169.254, forwarded to Nova."""
 
     name = "neutron-metadata-agent"
 
-    def __init__(self) -> None:
-        self._agent: agent.MetadataAgent | None = None
-
-    def start(self, runtime: Runtime) -> None:
-        """Start the agent, in threads of its own."""
+    def make(self, runtime: Runtime, server: NetworkState) -> agent.MetadataAgent:
+        """Return the agent of this host."""
         options = runtime.config.get(MetadataAgentOptions)
-        self._agent = agent.MetadataAgent(
+        return agent.MetadataAgent(
             runtime.host,
             options,
-            runtime.bus.client(NetworkState),
+            server,
             nova_host=options.nova_metadata_host or runtime.cloud.address,
             nova_port=options.nova_metadata_port or runtime.port(_USUAL_PORT),
         )
-        self._agent.start()
-
-    def stop(self) -> None:
-        """Stop the agent."""
-        if self._agent is not None:
-            self._agent.stop()

@@ -1,6 +1,6 @@
 """Devices, addresses and routes of one namespace: read, compare, change what differs.
 
-Owns: netlink calls (the thread is inside the namespace while they run). Must not: remove a device, or
+Owns: netlink calls (the thread is inside the namespace while they run). Must not: remove
 a route that the kernel or another daemon made: only `proto static` routes are ours.
 """
 
@@ -68,6 +68,13 @@ def move_into(namespace: str, device: str) -> bool:
             return False
         netlink.link("set", index=found[0], net_ns_fd=namespace)
         return True
+
+
+def delete(namespace: str, device: str) -> None:
+    """Delete a device inside a namespace; nothing happens when it is not there."""
+    with entered(namespace), IPRoute() as netlink:
+        for index in netlink.link_lookup(ifname=device):
+            netlink.link("del", index=index)
 
 
 def here() -> set[str]:

@@ -62,7 +62,11 @@ class Plugger:
         if around.ports.get(port.device) != port:
             self._ovs.ensure(port)
         if port.device in present:
-            return
+            if port.device not in around.outside:
+                return
+            # ovs-vswitchd was restarted: it made the device anew outside, and the one inside, which
+            # is persistent, leads nowhere any more.
+            links.delete(namespace, port.device)
         if links.move_into(namespace, port.device):
             log.info("device plugged", device=port.device, namespace=namespace)
             return
@@ -73,9 +77,12 @@ class Plugger:
             raise RuntimeError(f"Open vSwitch made no device {port.device}")
         log.warning("device made anew", device=port.device, namespace=namespace)
 
-    def unplug(self, devices: Iterable[str]) -> None:
-        """Remove ports and their devices, wherever these stand."""
+    def unplug(self, devices: Iterable[str], namespace: str | None = None) -> None:
+        """Remove ports and their devices, also dead ones that stand in `namespace`."""
         names = sorted(devices)
         if names:
             self._ovs.remove(names)
+            if namespace is not None:
+                for name in names:
+                    links.delete(namespace, name)
             log.info("devices unplugged", devices=",".join(names))
