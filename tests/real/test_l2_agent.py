@@ -180,7 +180,7 @@ def test_stateless_group_needs_a_rule_each_way(lab: Lab) -> None:
     assert two.pings(one.ip)
 
 
-def test_spoofed_mac_ip_and_arp_are_dropped(lab: Lab) -> None:
+def test_abuse_34_spoofed_mac_ip_and_arp_are_dropped(lab: Lab) -> None:
     one = lab.guest("1", "10.9.0.1", "red")
     two = lab.guest("2", "10.9.0.2", "red")
     wrong = "fa:16:3e:66:66:66"
@@ -199,7 +199,7 @@ def test_spoofed_mac_ip_and_arp_are_dropped(lab: Lab) -> None:
     assert arrive(one, two, [*forbidden, *allowed], marker_of(one)) == allowed
 
 
-def test_spoofed_neighbour_discovery_and_router_adverts_are_dropped(lab: Lab) -> None:
+def test_abuse_34_spoofed_neighbour_discovery_and_router_adverts_are_dropped(lab: Lab) -> None:
     one = lab.guest("1", "10.9.0.1", "red", ip6="fd09::1")
     two = lab.guest("2", "10.9.0.2", "red", ip6="fd09::2")
     nodes = "33:33:00:00:00:01"
@@ -248,14 +248,14 @@ def test_port_without_port_security_may_be_anybody(lab: Lab) -> None:
     assert arrive(two, one, [back], marker_of(two)) == [back]
 
 
-def test_unknown_mac_is_not_shown_to_other_guests(lab: Lab) -> None:
+def test_abuse_41_unknown_mac_is_not_shown_to_other_guests(lab: Lab) -> None:
     one = lab.guest("1", "10.9.0.1", "red")
     two = lab.guest("2", "10.9.0.2", "red")
     foreign = udp(one.mac, "fa:16:3e:99:99:99", one.ip, "10.9.0.99", 1, 2, b"not yours")
     assert arrive(one, two, [foreign], marker_of(one)) == []
 
 
-def test_device_owner_alone_does_not_make_a_guest_trusted(lab: Lab) -> None:
+def test_abuse_34_device_owner_alone_does_not_make_a_guest_trusted(lab: Lab) -> None:
     two = lab.guest("2", "10.9.0.2", "red")
     liar = lab.guest("1", "10.9.0.1", "red", device_owner="network:router_interface")
     router = lab.guest(
@@ -363,7 +363,7 @@ def test_ports_go_down_with_their_device_and_up_with_a_new_one(lab: Lab) -> None
     assert len(lab.flows()) <= len(empty) + 10
 
 
-def test_bad_port_and_bad_rule_hold_up_nobody(lab: Lab) -> None:
+def test_abuse_35_bad_port_and_bad_rule_hold_up_nobody(lab: Lab) -> None:
     bad_rules = (
         rule("ingress", remote_ip_prefix="10.0.0.0/99"),
         rule("ingress", protocol="tcp", port_range_min=9, port_range_max=1),

@@ -7,7 +7,8 @@ about the attributes: https://docs.openstack.org/api-ref/network/v2/.
 
 Every collection in a state answer holds items with a unique `id`; `removed` maps the collection's
 name to the ids that are no longer wanted. When `full` is true, `removed` is empty and what is not
-listed is gone. Nothing changed is answered with `full=False` and nothing listed.
+listed is gone. Nothing changed is answered with `full=False` and nothing listed. A `since` that the
+server cannot account for (0, too old, or newer than its own revision) is answered in full.
 """
 
 from collections.abc import Sequence

@@ -111,7 +111,7 @@ def test_rules_become_matches_of_their_direction() -> None:
         SgRule("x", "ingress", "IPv4", remote_ip_prefix="10.0.0.0/8", remote_group_id="h"),
     ],
 )
-def test_bad_rule_is_skipped_alone(bad: SgRule) -> None:
+def test_abuse_35_bad_rule_is_skipped_alone(bad: SgRule) -> None:
     good = SgRule("good", "ingress", "IPv4", "tcp", 22, 22)
     flows, problems = group_flows(SecurityGroup("g", (bad, good)), {})
     assert matches(flows, INGRESS_RULES) == {"tcp,tp_dst=22"}
