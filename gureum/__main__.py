@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "node": ("gureum.cli.node", "run the components of a compute and network node"),
     "db": ("gureum.cli.db", "databases: migrate, status"),
     "config": ("gureum.cli.config", "settings: sample, check, show"),
-    "image": ("gureum.cli.image", "build the guest image"),
+    "image": ("gureum.guestimage.cli", "build the guest image"),
     "docs": ("gureum.cli.docs", "write the generated pages, or check them"),
     "test": ("gureum.cli.test", "run the tests"),
     "version": ("gureum.cli.version", "which version this is"),
@@ -40,11 +40,14 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gureum {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, text) in COMMANDS.items():
+        loaded = importlib.import_module(module) if name == chosen else None
+        if loaded is not None and hasattr(loaded, "add_parser"):
+            loaded.add_parser(commands)  # it has commands of its own below
+            continue
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        if name == chosen:
-            loaded = importlib.import_module(module)
+        if loaded is not None:
             loaded.add_arguments(sub)
-            sub.set_defaults(run_command=loaded.run)
+            sub.set_defaults(run=loaded.run)
     return parser
 
 
@@ -57,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from gureum.core.config import ConfigError
 
     try:
-        return int(args.run_command(args))
+        return int(args.run(args))
     except Unusable as error:
         print(f"gureum: {error}", file=sys.stderr)
         return 1

@@ -37,8 +37,7 @@ class Entry:
 CONTROL = "control"
 NODE = "node"
 
-WITH_FAKE_DRIVER = ("nova-compute",)
-"""Node components that a simulated cloud runs; its network agents are fakes inside the server."""
+SIMULATED = "simulated"
 
 COMPONENTS: dict[str, Entry] = {
     "keystone": Entry(
@@ -85,6 +84,11 @@ COMPONENTS: dict[str, Entry] = {
     ),
     "neutron-metadata-agent": Entry(
         "gureum.neutron.agents.metadata.component:MetadataAgent", NODE, "169.254.169.254."
+    ),
+    "neutron-simulated-agents": Entry(
+        "gureum.neutron.agents.simulated:SimulatedAgents",
+        SIMULATED,
+        "Stand in for the network agents of a simulated cloud.",
     ),
     "nova-compute": Entry(
         "gureum.nova.agent.component:NovaCompute", NODE, "Guests of a host, through libvirt."
@@ -145,7 +149,7 @@ def names(process: str | None = None) -> list[str]:
 
 def simulated_names() -> list[str]:
     """The components of a simulated cloud, in starting order."""
-    return [*names(CONTROL), *(name for name in names(NODE) if name in WITH_FAKE_DRIVER)]
+    return [*names(CONTROL), *names(SIMULATED), "nova-compute"]
 
 
 def services() -> list[Service]:

@@ -67,7 +67,7 @@ def expand(words: Sequence[str]) -> list[str]:
     for word in words:
         if word in (components.CONTROL, components.NODE):
             found += components.names(word)
-        elif word == "simulated":
+        elif word == components.SIMULATED:
             found += components.simulated_names()
         elif word in components.COMPONENTS:
             found.append(word)

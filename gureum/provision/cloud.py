@@ -123,8 +123,11 @@ def _settings(cloud: Cloud, progress: Progress) -> str:
         **{f"service_user.{n}": {"password": settings.new_secret()} for n in SERVICE_USERS},
     }
     known = known_options()
-    if "neutron.metadata_agent" in known:
-        wanted["neutron.metadata_agent"] = {"metadata_proxy_shared_secret": shared}
+    wanted["neutron.metadata_agent"] = {"metadata_proxy_shared_secret": shared}
+    for name in SERVICE_USERS:
+        if f"{name}.keystone_authtoken" in known:
+            password = wanted[f"service_user.{name}"]["password"]
+            wanted[f"{name}.keystone_authtoken"] = {"password": password}
     place = cloud.place
     secrets = settings.complete_secrets(place.secrets_file, wanted, cloud.owner)
     cloud.admin_password = secrets["install"]["admin_password"]
@@ -176,8 +179,8 @@ def _first_settings(cloud: Cloud, known: dict[str, set[str]]) -> settings.Table:
                 "integration_bridge": outside.integration_bridge,
                 "bridge_mappings": mappings,
                 "datapath_type": datapath,
+                "local_ip": cloud.address,
             }
-        table["neutron.ml2_ovs"] = {"integration_bridge": outside.integration_bridge}
     return {
         section: {key: value for key, value in values.items() if key in known[section]}
         for section, values in table.items()
