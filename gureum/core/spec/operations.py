@@ -151,7 +151,8 @@ def operation(
     transaction (default: every method but GET and HEAD). waits: runs in the pool for slow work (default:
     manual and upload). action: the body's key in a `POST …/action`. database: which of the service's
     databases.
-    headers: request headers (lower case) that the handler is handed last, as a dict. media: accepted content types of the body. A policy is a rule name, PUBLIC or TOKEN.
+    headers: request headers (lower case) that the handler is handed last, as a dict.
+    media: accepted content types of the body. A policy is a rule name, PUBLIC or TOKEN.
     """
     if not policy:
         raise ValueError(f"{method} {path} has no policy rule")

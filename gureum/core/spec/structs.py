@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from gureum.core.spec.fields import UNSET, Behaviour, Field, Invalid, Parse, Render, Unset, short
+from gureum.core.spec.fields import (
+    UNSET,
+    Behaviour,
+    Field,
+    Invalid,
+    Parse,
+    Render,
+    Unset,
+    as_field,
+    short,
+)
 from gureum.core.spec.versions import BASE, Version, active, version_or_none
 
 Allowed = Callable[[str], bool]
@@ -21,6 +31,7 @@ class _Plan:
     __slots__ = (
         "behaviours",
         "defaults",
+        "extra_parse",
         "forbid",
         "keys",
         "lists",
@@ -50,6 +61,8 @@ class _Plan:
         self.forbid = struct.extra == "forbid" or (
             struct.forbid_since is not None and active(version, struct.forbid_since, None)
         )
+        item = struct.extra_item
+        self.extra_parse = item.compile_parse(version) if item is not None else None
         self.policies = {f.attr: f.policy for f in fields if f.policy}
 
 
@@ -57,16 +70,22 @@ class Struct:
     """Base of all shapes.
 
     Class arguments: `extra` is "forbid" (unknown keys are an error), "ignore" or "keep" (collected in
-    `.extra_values`); `forbid_since` makes unknown keys an error from a version on.
+    `.extra_values`, each checked by the field or Struct `extra_item`); `forbid_since` makes
+    unknown keys an error from a version on.
     """
 
     fields: ClassVar[dict[str, Field[Any]]] = {}
     extra: ClassVar[str] = "forbid"
+    extra_item: ClassVar[Field[Any] | None] = None
     forbid_since: ClassVar[Version | None] = None
     _plans: ClassVar[dict[Version, _Plan]]
 
     def __init_subclass__(
-        cls, extra: str | None = None, forbid_since: str | None = None, **kwargs: Any
+        cls,
+        extra: str | None = None,
+        extra_item: Any = None,
+        forbid_since: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
         fields = dict(cls.fields)
@@ -76,6 +95,8 @@ class Struct:
         cls.fields = fields
         if extra is not None:
             cls.extra = extra
+        if extra_item is not None:
+            cls.extra_item = as_field(extra_item)
         if forbid_since is not None:
             cls.forbid_since = version_or_none(forbid_since)
         cls._plans = {}
@@ -161,7 +182,8 @@ class Struct:
             elif plan.forbid:
                 raise Invalid(prefix + key, f"additional properties are not allowed ({key!r})", raw)
             elif cls.extra == "keep":
-                extra[key] = raw
+                parse = plan.extra_parse
+                extra[key] = raw if parse is None else parse(raw, prefix + key)
         for key, attr in plan.required:
             if attr not in values:
                 raise Invalid(prefix + key, f"{key!r} is a required property")

@@ -1,0 +1,1 @@
+"""Placement: operations, one file a noun."""

@@ -1,0 +1,1 @@
+"""Placement: tables and every SQL statement."""
