@@ -41,6 +41,7 @@ class Context:
     expires_at: datetime | None = None
     audit_ids: tuple[str, ...] = ()
     base_url: str = ""
+    if_match: str | None = None
 
     def __repr__(self) -> str:
         return (

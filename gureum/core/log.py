@@ -15,7 +15,16 @@ from gureum.core.context import current_ids
 
 _PLAIN = re.compile(r"^[\w./:@+\-\[\]]+$")
 _SECRET_KEYS = frozenset(
-    {"password", "token", "secret", "key", "adminpass", "x_auth_token", "private_key", "authorization"}
+    {
+        "password",
+        "token",
+        "secret",
+        "key",
+        "adminpass",
+        "x_auth_token",
+        "private_key",
+        "authorization",
+    }
 )
 
 
@@ -73,7 +82,9 @@ def setup(level: str = "INFO", stream: Any = None) -> None:
     """Send all logs to one stream, one line each."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
-        logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+        logging.Formatter(
+            "%(asctime)s.%(msecs)03d %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S"
+        )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]

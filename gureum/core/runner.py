@@ -35,7 +35,9 @@ class CommandFailed(CommandError):
     """The command ended with an exit code that was not expected."""
 
     def __init__(self, done: Completed) -> None:
-        super().__init__(done.args, f"exit {done.code}: {done.stderr.strip() or done.stdout.strip()}")
+        super().__init__(
+            done.args, f"exit {done.code}: {done.stderr.strip() or done.stdout.strip()}"
+        )
         self.done = done
 
 
