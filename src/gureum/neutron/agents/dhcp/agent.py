@@ -78,6 +78,10 @@ class DhcpAgent(Agent):
             "log_agent_heartbeats": False,
         }
 
+    def on_start(self) -> None:
+        """Wait for the integration bridge."""
+        self._plugger.check()
+
     def on_stop(self) -> None:
         """Stop announcing."""
         self._announcer.stop()

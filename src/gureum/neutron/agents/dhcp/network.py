@@ -11,7 +11,7 @@ import ipaddress
 from pathlib import Path
 
 from gureum.core import log as logs
-from gureum.core.runner import Runner
+from gureum.core.runner import CommandError, Runner
 from gureum.neutron.agents.contract import DhcpNetwork
 from gureum.neutron.agents.dhcp import leases
 from gureum.neutron.agents.dhcp.config import DhcpAgentOptions
@@ -82,7 +82,10 @@ class NetworkDriver:
         refused = self._links(wanted, name)
         self._plugger.unplug(stale, name)
         self._converge_dnsmasq(wanted, name, folder)
-        self._converge_metadata(wanted, name, folder)
+        try:
+            self._converge_metadata(wanted, name, folder)
+        except (CommandError, OSError) as error:  # leases are given all the same
+            refused.append(str(error))
         return (*wanted.refused, *refused)
 
     def remove(self, network_id: str, around: Surroundings) -> None:

@@ -80,6 +80,10 @@ class L3Agent(Agent):
             "log_agent_heartbeats": False,
         }
 
+    def on_start(self) -> None:
+        """Wait for the integration bridge."""
+        self._plugger.check()
+
     def on_stop(self) -> None:
         """Stop announcing."""
         self._announcer.stop()

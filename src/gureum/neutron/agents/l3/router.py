@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gureum.core import log as logs
-from gureum.core.runner import Runner
+from gureum.core.runner import CommandError, Runner
 from gureum.neutron.agents.contract import Router
 from gureum.neutron.agents.l3 import nat
 from gureum.neutron.agents.l3.config import L3AgentOptions
@@ -91,8 +91,11 @@ class RouterDriver:
         self._cut(name, wanted, rerouted)
         refused = self._links(name, wanted)
         self._plugger.unplug(stale, name)
-        self._converge_metadata(router, name, folder)
-        self._converge_radvd(router, name, folder)
+        for step in (self._converge_metadata, self._converge_radvd):
+            try:
+                step(router, name, folder)
+            except (CommandError, OSError) as error:  # traffic flows all the same
+                refused.append(str(error))
         return Outcome((*wanted.refused, *refused))
 
     def remove(self, router_id: str, around: Surroundings) -> None:

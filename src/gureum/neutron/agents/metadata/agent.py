@@ -45,6 +45,7 @@ class MetadataAgent(Agent):
     ) -> None:
         super().__init__(host, options, server)
         self._options = options
+        self._nova_host, self._nova_port = nova_host, nova_port
         shown = f"[{nova_host}]" if ":" in nova_host else nova_host
         self._forwarder = Forwarder(
             Targets(host, server, options.cache_s),
@@ -74,8 +75,8 @@ class MetadataAgent(Agent):
         """Return what the agents API shows; never the secret."""
         return {
             "metadata_proxy_socket": self._options.metadata_proxy_socket,
-            "nova_metadata_host": self._options.nova_metadata_host,
-            "nova_metadata_port": self._options.nova_metadata_port,
+            "nova_metadata_host": self._nova_host,
+            "nova_metadata_port": self._nova_port,
             "log_agent_heartbeats": False,
         }
 

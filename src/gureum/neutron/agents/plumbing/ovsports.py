@@ -41,6 +41,11 @@ class OvsPorts:
         self._runner = runner
         self._bridge = bridge
 
+    def has_bridge(self) -> bool:
+        """Return whether the bridge is there; the L2 agent or the operator makes it."""
+        listed = self._vsctl(["list-br"])
+        return self._bridge in listed.split()
+
     def owned(self, agent: str) -> dict[str, OvsPort]:
         """Return by device name every port on the bridge that an agent kind made."""
         on_bridge = set(self._vsctl(["list-ports", self._bridge]).split())

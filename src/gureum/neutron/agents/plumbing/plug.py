@@ -51,6 +51,11 @@ class Plugger:
         """Return the mark of everything that belongs to a router or network."""
         return f"{self._agent}:{item_id}"
 
+    def check(self) -> None:
+        """Raise RuntimeError when there is nothing to plug into yet."""
+        if not self._ovs.has_bridge():
+            raise RuntimeError("the integration bridge is not there yet")
+
     def look(self) -> Surroundings:
         """Read what is there."""
         return Surroundings(self._ovs.owned(self._agent), frozenset(links.here()))
