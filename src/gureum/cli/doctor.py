@@ -142,6 +142,8 @@ def _processes(place: Place, config: Config) -> list[Finding]:
     for api in seen["apis"]:
         text = f"{api['name']} at {api['address']}: " + ("ready" if api["ready"] else api["text"])
         found.append(Finding(api["ready"], text, f"./gureum logs {api['name']}"))
+    for name, text in seen["unwell"].items():
+        found.append(Finding(False, f"{name}: {text}", f"./gureum logs {name}"))
     for agent in seen["agents"]:
         text = f"{agent['name']} on {agent['host']}: {'up' if agent['up'] else 'down'}"
         found.append(Finding(agent["up"], text, f"./gureum logs {agent['name']}"))

@@ -66,16 +66,21 @@ def look(place: Place, config: Config) -> dict[str, Any]:
         )
     apis = [_api(name, entry.port, cloud) for name, entry in components.COMPONENTS.items()
             if entry.port is not None and name in components.names()]  # fmt: skip
+    unwell: dict[str, str] = {}
+    for api in apis:
+        unwell.update(api.pop("unwell", {}))
     agents = _agents(config) if status is not None else []
     return {
         "ok": status is not None
         and all(p["state"] == "running" for p in processes)
         and all(api["ready"] for api in apis)
+        and not unwell
         and all(agent["up"] for agent in agents),
         "running": status is not None,
         "simulated": config.get(InstallOptions).simulated,
         "processes": processes,
         "apis": apis,
+        "unwell": unwell,
         "agents": agents,
         "config": str(place.config_file),
     }
@@ -88,12 +93,15 @@ def _api(name: str, port: int | None, cloud: CloudOptions) -> dict[str, Any]:
     except httpx.TransportError:
         return {"name": name, "address": at, "ready": False, "text": "does not answer"}
     body = answer.json()
-    unwell = [f"{n}: {s['text']}" for n, s in body["components"].items() if not s["ok"]]
+    own = body["components"].get(name, {"ok": True, "text": ""})
+    unwell = {n: s["text"] for n, s in body["components"].items() if not s["ok"]}
+    text = own["text"] if not own["ok"] else "" if body["ready"] else "stopping or starting"
     return {
         "name": name,
         "address": at,
         "ready": bool(body["ready"]),
-        "text": "; ".join(unwell) or ("" if body["ready"] else "stopping or starting"),
+        "text": text,
+        "unwell": unwell,
     }
 
 
@@ -148,6 +156,8 @@ def _show(place: Place, seen: dict[str, Any]) -> None:
             for a in seen["apis"]]  # fmt: skip
     if rows:
         print(table(["api", "address", "state", ""], rows))
+    for name, text in seen["unwell"].items():
+        print(f"{name} is not well: {text}")
     if seen["agents"]:
         rows = [[a["name"], a["host"], "up" if a["up"] else "DOWN"] for a in seen["agents"]]
         print("\n" + table(["agent", "host", "state"], rows))

@@ -150,13 +150,16 @@ class HttpListeners:
             bound.close()
         self._sockets.clear()
 
-    def answer(self, path: str, peer: str | None) -> tuple[int, str, bytes] | None:
-        """Status, content type and body of the paths that every port answers; None for others."""
+    def answer(self, name: str, path: str, peer: str | None) -> tuple[int, str, bytes] | None:
+        """Status, content type and body of the paths that every port answers; None for others.
+
+        A port is ready when the component that mounted it is; the body tells of the others too.
+        """
         if path == "/healthz":
             return 200, "text/plain", b"ok\n"
         if path == "/readyz":
             states = self._health()
-            ready = self._ready and all(state.ok for state in states.values())
+            ready = self._ready and states.get(name, Health()).ok
             body = {
                 "ready": ready,
                 "components": {
@@ -178,6 +181,7 @@ class _Beside:
 
     def __init__(self, listener: Listener, owner: HttpListeners) -> None:
         self._app = listener.app
+        self._name = listener.name
         self._owner = owner
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -185,7 +189,7 @@ class _Beside:
             await self._app(scope, receive, send)
             return
         peer = scope["client"][0] if scope.get("client") else None
-        answer = await asyncio.to_thread(self._owner.answer, scope["path"], peer)
+        answer = await asyncio.to_thread(self._owner.answer, self._name, scope["path"], peer)
         status, kind, body = answer or (404, "text/plain", b"")
         headers = [
             (b"content-type", kind.encode()),

@@ -113,18 +113,25 @@ def test_several_ports_answer_from_one_process(runtime):
 
 def test_readyz_is_503_while_a_component_is_unwell(runtime):
     toy = Toy("toy", [], free_port())
-    process = Process(runtime, [toy])
+    process = Process(runtime, [toy, Toy("other", [])])
     process.start()
     try:
         url = f"http://127.0.0.1:{toy.port}/readyz"
         assert httpx.get(url).json() == {
             "ready": True,
-            "components": {"toy": {"ok": True, "text": ""}},
+            "components": {
+                "toy": {"ok": True, "text": ""},
+                "other": {"ok": True, "text": ""},
+            },
         }
         toy.state = Health(False, "no database")
         answer = httpx.get(url)
         assert answer.status_code == 503
         assert answer.json()["components"]["toy"]["text"] == "no database"
+        toy.state, process.components[1].state = Health(), Health(False, "no heartbeat")
+        answer = httpx.get(url)
+        assert answer.status_code == 200
+        assert answer.json()["components"]["other"] == {"ok": False, "text": "no heartbeat"}
     finally:
         process.stop()
 
@@ -149,9 +156,9 @@ def test_metrics_tell_requests_and_asked_gauges(runtime):
 
 def test_metrics_are_refused_to_other_machines(runtime):
     listeners = HttpListeners(Metrics(), dict)
-    assert listeners.answer("/metrics", "192.0.2.7")[0] == 403
-    assert listeners.answer("/metrics", "127.0.0.1")[0] == 200
-    assert listeners.answer("/other", "127.0.0.1") is None
+    assert listeners.answer("toy", "/metrics", "192.0.2.7")[0] == 403
+    assert listeners.answer("toy", "/metrics", "127.0.0.1")[0] == 200
+    assert listeners.answer("toy", "/other", "127.0.0.1") is None
 
 
 def test_gauge_that_cannot_be_read_is_left_out():
