@@ -394,38 +394,46 @@ class NetworkState(Contract, topic="neutron-state", version=1):
     @call(timeout=FAST)
     def l2_state(self, host: str, since: int) -> L2State:
         """Return the wanted L2 state of a host."""
+        raise NotImplementedError
 
     @call(timeout=FAST)
     def l3_state(self, host: str, since: int) -> L3State:
         """Return the routers of a host."""
+        raise NotImplementedError
 
     @call(timeout=FAST)
     def dhcp_state(self, host: str, since: int) -> DhcpState:
         """Return the DHCP networks of a host."""
+        raise NotImplementedError
 
     @call(timeout=FAST)
     def metadata_target(
         self, host: str, address: str, network_id: str | None, router_id: str | None
     ) -> MetadataTarget | None:
         """Return the server that owns an address in exactly this network or router."""
+        raise NotImplementedError
 
     @call(timeout=FAST)
     def report(self, report: AgentReport) -> AgentAck:
         """Take a heartbeat; the first one registers the agent."""
+        raise NotImplementedError
 
     @call(timeout=FAST)
     def port_statuses(self, host: str, updates: list[StatusUpdate]) -> None:
         """Take the L2 status of ports; updates of ports not bound to `host` are ignored."""
+        raise NotImplementedError
 
     @call(timeout=FAST)
     def dhcp_ready(self, host: str, port_ids: list[str]) -> None:
         """Learn that these ports would get their lease now."""
+        raise NotImplementedError
 
     @call(timeout=FAST)
     def router_statuses(
         self, host: str, routers: list[StatusUpdate], floating_ips: list[StatusUpdate]
     ) -> None:
         """Take the status of routers and floating IPs of a host."""
+        raise NotImplementedError
 
 
 class NetworkAgent(Contract, topic="neutron-agent", version=1):
@@ -434,6 +442,7 @@ class NetworkAgent(Contract, topic="neutron-agent", version=1):
     @cast()
     def changed(self, revision: int, kinds: list[str]) -> None:
         """Hint that what this agent wants has reached `revision`; a lost hint costs time."""
+        raise NotImplementedError
 
 
 def is_trusted(device_owner: str) -> bool:
