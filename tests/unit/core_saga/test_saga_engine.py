@@ -205,6 +205,33 @@ def test_cancel_takes_effect_at_the_next_step_border(tmp_path):
     assert world.cancel(saga_id) is False
 
 
+def test_long_step_can_ask_whether_it_shall_stop(tmp_path):
+    asked = []
+
+    def wall(step):
+        asked.append(step.stop_wanted())
+        world.cancel(step.saga_id)
+        asked.append(step.stop_wanted())
+        raise SagaAbort("stopped", "Stopped.")
+
+    def raze(step):
+        asked.append(step.stop_wanted())
+        world.clock.now += 100
+        world.new_engine("other").run_due()
+        asked.append(step.stop_wanted())
+
+    def raze_once(step):
+        if len(asked) == 2:
+            raze(step)
+
+    steps = hut_saga().changed(wall=Step("wall", do=wall, undo=raze_once))
+    world = World(tmp_path, steps)
+    saga_id = world.submit()
+    world.run()
+    assert asked == [False, True, False, True]
+    assert world.load(saga_id).state == "cancelled"
+
+
 def test_cancel_ends_a_wait_between_tries(world):
     fails(world, "wall", Oops("1"))
     saga_id = world.submit()
@@ -389,6 +416,8 @@ def test_retry_goes_back_to_a_step_and_forward_again(tmp_path):
     dig = world.site.contexts["dig"]
     assert [(seen.round, seen.result) for seen in dig.earlier] == [(0, {"place": "x"})]
     assert dig.key == f"{saga_id}/dig.1"
+    (setback,) = dig.setbacks
+    assert (setback.step, setback.code, setback.text) == ("wall", "mud", "The ground is soft.")
     assert [(row.name, row.round, row.state) for row in record.steps] == [
         ("plan", 0, "done"), ("dig", 0, "undone"), ("wall", 0, "undone"),
         ("dig", 1, "done"), ("wall", 1, "done"),

@@ -105,6 +105,17 @@ class Earlier:
     error_code: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """An error of a step in an earlier round, which led to this round."""
+
+    step: str
+    round: int
+    code: str
+    text: str
+    detail: str
+
+
 @dataclass(slots=True)
 class StepContext(Generic[P, D]):
     """What `do`, `undo`, `when`, `on_done` and `on_failed` are handed.
@@ -112,6 +123,7 @@ class StepContext(Generic[P, D]):
     `results` maps the names of finished steps to their results. `key` and `generation` go with every
     command to an agent. `deps` is the object that the service gave to its engine. `tries` counts from 1.
     In an undo, `done` says whether the step is known to have finished; `result` is empty when it is not.
+    A step that waits for long asks `stop_wanted()` now and then, and looks at `lost`.
     """
 
     saga_id: str
@@ -134,8 +146,10 @@ class StepContext(Generic[P, D]):
     deadline: float = 0.0
     clock: Callable[[], float] = time.time
     earlier: Sequence[Earlier] = ()
+    setbacks: Sequence[Setback] = ()
     lost: threading.Event = field(default_factory=threading.Event)
     report: Callable[[str], None] = lambda text: None
+    stop_wanted: Callable[[], bool] = lambda: False
     writes: list[Callable[[Tx], None]] = field(default_factory=list)
 
     @property

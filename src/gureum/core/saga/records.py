@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from gureum.core.saga.model import END, Earlier, Requester
+from gureum.core.saga.model import END, Earlier, Requester, Setback
 
 QUEUED = "queued"
 """Waits for the saga that it superseded to end."""
@@ -106,4 +106,12 @@ class SagaRecord:
             Earlier(row.round, row.result, row.error_code)
             for row in self.steps
             if row.name == name and row.round < self.round
+        ]
+
+    def setbacks(self) -> list[Setback]:
+        """Return the errors that ended earlier rounds."""
+        return [
+            Setback(row.name, row.round, row.error_code, row.error_text or "", row.error_detail or "")
+            for row in self.steps
+            if row.round < self.round and row.error_code is not None
         ]

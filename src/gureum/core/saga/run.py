@@ -160,8 +160,10 @@ class SagaRun:
             deadline=begun + step.timeout_s,
             clock=self._store.clock,
             earlier=record.earlier(row.name),
+            setbacks=record.setbacks(),
             lost=self.lost,
             report=lambda text: self._report(row, text),
+            stop_wanted=self._stop_wanted,
         )
 
     def _results(self, record: SagaRecord) -> dict[str, Mapping[str, Any]]:
@@ -241,6 +243,14 @@ class SagaRun:
         if self._cancelled(now) and goes_on and not ending:
             return self._turn(tx, now, None, CANCELLED)
         return self._forward(tx, now) if now.state == records.RUNNING else self._back(tx, now)
+
+    def _stop_wanted(self) -> bool:
+        """Whether the saga was cancelled or lost since the step began."""
+        with self._database.read() as tx:
+            now = self._store.load(tx, self.record.id)
+        if now is None or (now.generation, now.runner) != (self.record.generation, self.record.runner):
+            return True
+        return now.state == records.RUNNING and self._cancelled(now)
 
     def _cancelled(self, now: SagaRecord) -> bool:
         return now.cancel and self._saga.cancellable
