@@ -157,6 +157,27 @@ class PlacementClient:
             body = {"aggregates": sorted(set(wanted)), "resource_provider_generation": generation}
             self._call("PUT", path, body)
 
+    def traits(self, uuid: str) -> list[str]:
+        """Return a provider's traits; none for a missing one."""
+        reply = self._call("GET", f"/resource_providers/{uuid}/traits", ok=(200, 404))
+        return [] if reply.status == 404 else list(reply.json()["traits"])
+
+    def room(self, uuid: str) -> dict[str, tuple[int, int]] | None:
+        """Return (capacity, used) by class of a provider; None for a missing one."""
+        path = f"/resource_providers/{uuid}"
+        stock = self._call("GET", f"{path}/inventories", ok=(200, 404))
+        used = self._call("GET", f"{path}/usages", ok=(200, 404))
+        if 404 in (stock.status, used.status):
+            return None
+        taken = used.json()["usages"]
+        return {
+            name: (
+                int((row["total"] - row["reserved"]) * row["allocation_ratio"]),
+                int(taken.get(name, 0)),
+            )
+            for name, row in stock.json()["inventories"].items()
+        }
+
     def consumers_of(self, uuid: str) -> dict[str, Mapping[str, int]]:
         """Return what consumers hold of a provider; nothing for a missing one."""
         reply = self._call("GET", f"/resource_providers/{uuid}/allocations", ok=(200, 404))
