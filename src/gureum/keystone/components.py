@@ -61,7 +61,7 @@ def session_for(runtime: Runtime, user: str) -> Session:
     url = common.auth_url or f"http://{runtime.cloud.address}:{runtime.port(PORT)}/v3"
     credentials = Credentials(
         auth_url=url,
-        username=user,
+        username=common.name_prefix + user,
         password=own.password,
         project_name=common.project_name,
         region=runtime.cloud.region,

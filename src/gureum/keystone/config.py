@@ -55,7 +55,12 @@ class ServiceUserOptions:
     """The account of a service. A section [service_user.NAME] overrides it for one service."""
 
     auth_url: str = option("Keystone's URL; empty means this cloud's.", default="")
-    project_name: str = option("Project of the service users.", default="service")
+    project_name: str = option("Project of the service users.", default="gureum-services")
+    name_prefix: str = option(
+        "Stands before the names of the service users, so that `nova` and the others stay free for"
+        " the operator; empty beside an upstream Keystone.",
+        default="gureum-",
+    )
 
 
 @section("service_user.*", "The password of one service's user, such as [service_user.nova].")

@@ -15,7 +15,7 @@ from gureum.core.service import Service
 from gureum.keystone.bootstrap import CatalogEntry, Plan
 from gureum.keystone.bootstrap import bootstrap as bootstrap_identity
 from gureum.keystone.components import make_deps
-from gureum.keystone.config import ServicePasswordOptions
+from gureum.keystone.config import ServicePasswordOptions, ServiceUserOptions
 from gureum.provision.options import InstallOptions
 
 PREFIX_IN_CATALOG = frozenset({"keystone", "nova"})
@@ -43,8 +43,9 @@ def bootstrap_all(runtime: Runtime) -> None:
 
 def _bootstrap_identity(runtime: Runtime) -> None:
     """Keystone alone is told what only the installer knows."""
+    accounts = runtime.config.get(ServiceUserOptions)
     passwords = {
-        name: options.password
+        accounts.name_prefix + name: options.password
         for name, options in runtime.config.named(ServicePasswordOptions).items()
     }
     database = runtime.database("keystone")
@@ -53,6 +54,7 @@ def _bootstrap_identity(runtime: Runtime) -> None:
         region=runtime.cloud.region,
         catalog=catalog(runtime.cloud),
         service_users=passwords,
+        service_project=accounts.project_name,
     )
     bootstrap_identity(database, make_deps(runtime, database), plan)
 
