@@ -20,7 +20,7 @@ from gureum.guestimage.tools import Tools
 
 log = get(__name__)
 
-_KERNEL_ARGS = "console=tty1 console=ttyS0,115200n8 net.ifnames=0 panic=10 no_timer_check"
+_KERNEL_ARGS = "console=tty1 console=ttyS0,115200n8 loglevel=4 panic=10 no_timer_check"
 _BOOT_COMMANDS = f"""\
 set root=(hd0,msdos1)
 linux /boot/vmlinuz root=auto rw {_KERNEL_ARGS}

@@ -13,9 +13,7 @@ _ALIGN = 4
 def archive(tree: Path) -> bytes:
     """Return the newc archive of everything below `tree`, owned by root."""
     out = bytearray()
-    number = 0
-    for path in sorted(tree.rglob("*")):
-        number += 1
+    for number, path in enumerate(sorted(tree.rglob("*")), start=1):
         info = path.lstat()
         if stat.S_ISLNK(info.st_mode):
             body = str(path.readlink()).encode()

@@ -12,19 +12,18 @@ from gureum.core.runner import Runner
 from gureum.guestimage.tools import Tools
 
 # What the initramfs needs to reach a root disk on any bus.
-DISK_MODULES = (
+_DISK = (
     "virtio_pci virtio_blk virtio_scsi sd_mod ext4 crc32c_generic crc32c-intel libcrc32c "
     "qemu_fw_cfg ata_piix ata_generic "
     "ahci xhci-pci ehci-pci uhci-hcd usb-storage uas mptspi sym53c8xx nvme"
-).split()
-MODULES = (
-    *DISK_MODULES,
-    *(
-        "virtio_net virtio_console virtio-rng virtio_balloon virtio_input sr_mod cdrom isofs vfat "
-        "nls_cp437 nls_ascii nls_utf8 nls_iso8859-1 8021q button evdev e1000 e1000e 8139cp 8139too "
-        "ne2k-pci pcnet32 vmxnet3 usbhid hid-generic i6300esb psmouse loop"
-    ).split(),
 )
+_REST = (
+    "virtio_net virtio_console virtio-rng virtio_balloon virtio_input sr_mod cdrom isofs vfat "
+    "nls_cp437 nls_ascii nls_utf8 nls_iso8859-1 8021q button evdev e1000 e1000e 8139cp 8139too "
+    "ne2k-pci pcnet32 vmxnet3 usbhid hid-generic i6300esb psmouse loop"
+)
+DISK_MODULES = tuple(_DISK.split())
+MODULES = (*DISK_MODULES, *_REST.split())
 
 
 def kernel_version(system: Path) -> str:
@@ -32,7 +31,7 @@ def kernel_version(system: Path) -> str:
     return next(path.name for path in sorted(_modules_root(system).iterdir()))
 
 
-def copy_modules(system: Path, tree: Path, names: tuple[str, ...] | list[str], tools: Tools) -> None:
+def copy_modules(system: Path, tree: Path, names: tuple[str, ...], tools: Tools) -> None:
     """Copy the modules, and all that they need, into `tree`; modules built in are left out."""
     version = kernel_version(system)
     source = _modules_root(system) / version
@@ -61,7 +60,7 @@ def _modules_root(system: Path) -> Path:
 
 
 def _plain(name: str) -> str:
-    return name.split(".ko")[0].replace("-", "_")
+    return name.partition(".ko")[0].replace("-", "_")
 
 
 def _read_dependencies(source: Path, tools: Tools, version: str) -> dict[str, set[str]]:

@@ -56,6 +56,13 @@ _OWN_SCRIPTS = {
     "screen.sh": "usr/bin/screen",
     "shutdown.sh": "usr/bin/shutdown",
 }
+_FOLDERS = (
+    "dev proc sys run tmp mnt root var/log var/lib/gureum var/spool home/gureum etc/acpi/PWRF "
+    "usr/local/bin usr/lib/gureum etc/dropbear boot"
+)
+_EARLY_APPLETS = (
+    "sh modprobe mount cat dd head tr sed readlink blockdev usleep touch switch_root printf ls"
+)
 _UNUSED_APPLETS = {"busybox", "dpkg", "dpkg-deb", "rpm", "rpm2cpio", "nc", "linuxrc", "run-init"}
 # The password is public (it is the user's name), so few rounds: they cost seconds without KVM.
 _PASSWORD_HASH = (
@@ -110,8 +117,7 @@ def build_root(tools: Tools, tree: Path, release: str) -> None:
         (tree / folder).symlink_to(f"usr/{folder}")
     (tree / "sbin").symlink_to("usr/bin")
     (tree / "usr" / "sbin").symlink_to("bin")
-    for folder in ("dev proc sys run tmp mnt root var/log var/lib/gureum var/spool home/gureum "
-                   "etc/acpi/PWRF usr/local/bin usr/lib/gureum etc/dropbear boot").split():  # fmt: skip
+    for folder in _FOLDERS.split():
         (tree / folder).mkdir(parents=True, exist_ok=True)
     (tree / "var" / "run").symlink_to("../run")
     (tree / "var" / "tmp").symlink_to("../tmp")
@@ -139,8 +145,7 @@ def build_initramfs_tree(tools: Tools, tree: Path) -> None:
     # The kernel asks /sbin/modprobe for what a module wants at run time.
     (tree / "sbin").symlink_to("bin")
     _add_program(tools.system, tree, "/bin/busybox", tree / "bin" / "busybox")
-    for name in ("sh modprobe mount cat dd head tr sed readlink blockdev usleep touch "
-                 "switch_root printf sleep ls").split():  # fmt: skip
+    for name in _EARLY_APPLETS.split():
         (tree / "bin" / name).symlink_to("busybox")
     _put(SCRIPTS / "init.sh", tree / "init", 0o755)
     copy_modules(tools.system, tree, DISK_MODULES, tools)

@@ -9,6 +9,7 @@ work=/run/gureum-agent
 base=http://169.254.169.254
 mkdir -p "$state" "$work"
 
+trap 'touch /run/gureum-agent.ready' EXIT
 say() { echo "gureum agent: $1"; }
 get() { curl -sf --connect-timeout 3 --max-time 20 -o "$2" "$1"; }
 ask() { jq -r "$1" "$work/meta_data.json" 2>/dev/null; }
@@ -79,7 +80,6 @@ find_source() {
 }
 
 set_hostname() {
-    full=$(ask '.hostname // .name // empty' | head -n 1)
     short=${full%%.*}
     [ -n "$short" ] || return
     hostname "$short"
@@ -99,16 +99,14 @@ set_keys() {
 }
 
 set_password() {
-    password=$(ask '.admin_pass // empty')
     [ -n "$password" ] || return
     printf '%s:%s\nroot:%s\n' "$user" "$password" "$password" | chpasswd &&
         say "password of $user is set"
 }
 
 write_files() {
-    count=$(ask '.files // [] | length')
     index=0
-    while [ "$index" -lt "${count:-0}" ]; do
+    while [ "$index" -lt "$count" ]; do
         path=$(ask ".files[$index].path")
         content=$(ask ".files[$index].content_path")
         mkdir -p "$(dirname "$path")"
@@ -183,7 +181,10 @@ if ! find_source; then
     exit 0
 fi
 say "metadata from $source"
-id=$(ask .uuid | tr -cd 'A-Za-z0-9._-')
+# One start of jq for all: it takes a third of a second where there is no KVM.
+eval "$(ask '@sh "id=\(.uuid) full=\((.hostname // .name // "") | split("\n")[0] // "") "
+    + @sh "password=\(.admin_pass // "") count=\(.files // [] | length)"')"
+id=$(printf '%s' "$id" | tr -cd 'A-Za-z0-9._-')
 old=$(cat "$state/instance-id" 2>/dev/null)
 if [ "$id" = "$old" ]; then
     say "instance $id is known"
@@ -196,6 +197,7 @@ set_password
 write_files
 echo "$id" >"$state/instance-id"
 rm -rf "$state/user-data"
+touch /run/gureum-agent.ready
 sync
 run_user_data
 rm -rf "$work"
