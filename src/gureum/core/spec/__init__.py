@@ -1,5 +1,6 @@
 """Declarations of the API: fields, structs, versions, operations, errors."""
 
+from gureum.core.spec.containers import ListOf, MapOf, OneOf
 from gureum.core.spec.errors import (
     ApiError,
     BadRequest,
@@ -21,28 +22,22 @@ from gureum.core.spec.errors import (
 )
 from gureum.core.spec.fields import (
     UNSET,
-    Base64,
     Behaviour,
     Boolean,
-    Cidr,
     Enum,
     Field,
     Id,
     Integer,
     Invalid,
-    IpAddress,
     Json,
-    ListOf,
-    Mac,
-    MapOf,
     Number,
-    OneOf,
     String,
     Time,
     Unset,
     Value,
     show_time,
 )
+from gureum.core.spec.formats import Base64, Cidr, IpAddress, Mac
 from gureum.core.spec.operations import (
     PUBLIC,
     TOKEN,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+from gureum.core.spec.containers import as_field
 from gureum.core.spec.fields import (
     UNSET,
     Behaviour,
@@ -17,7 +18,6 @@ from gureum.core.spec.fields import (
     Parse,
     Render,
     Unset,
-    as_field,
     short,
 )
 from gureum.core.spec.versions import BASE, Version, active, version_or_none
