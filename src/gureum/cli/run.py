@@ -17,7 +17,7 @@ from gureum.cli import place
 from gureum.cli.logfile import LogFile
 from gureum.core import log
 from gureum.core.config import Config
-from gureum.core.listen import AddressInUse
+from gureum.core.listen import AddressInUse, nothing
 from gureum.core.run import Component, Process, ProcessOptions, Runtime
 
 LOG = log.get(__name__)
@@ -89,6 +89,9 @@ def run_process(args: argparse.Namespace, config: Config, names: Sequence[str]) 
         _bootstrap(runtime)
     if args.bus is not None:
         _ = runtime.bus  # others wait for the hub, whether a component of ours needs it or not
+    if args.ready_file is not None:  # supervised: say how it is, also where no API listens
+        own = f"{runtime.cloud.run_dir}/{args.process_name}.sock"
+        runtime.http.mount(args.process_name, own, 0, nothing)
     process = Process(runtime, loaded, on_ready=_ready(args.ready_file))
     try:
         code = process.run()

@@ -58,7 +58,7 @@ def look(place: Place, config: Config) -> dict[str, Any]:
                 "name": "supervisor",
                 "state": "running",
                 "pid": status.pid,
-                "since": Path(f"/proc/{status.pid}").stat().st_mtime,
+                "since": (place.run_dir / supervisor.LOCK_FILE).stat().st_mtime,
                 "restarts": 0,
                 "memory_mib": memory_mib(status.pid),
                 "last_exit": "",
@@ -67,8 +67,8 @@ def look(place: Place, config: Config) -> dict[str, Any]:
     apis = [_api(name, entry.port, cloud) for name, entry in components.COMPONENTS.items()
             if entry.port is not None and name in components.names()]  # fmt: skip
     unwell: dict[str, str] = {}
-    for api in apis:
-        unwell.update(api.pop("unwell", {}))
+    for child in status.children if status else []:
+        unwell.update(_unwell(place.run_dir / f"{child.name}.sock"))
     agents = _agents(config) if status is not None else []
     return {
         "ok": status is not None
@@ -94,15 +94,23 @@ def _api(name: str, port: int | None, cloud: CloudOptions) -> dict[str, Any]:
         return {"name": name, "address": at, "ready": False, "text": "does not answer"}
     body = answer.json()
     own = body["components"].get(name, {"ok": True, "text": ""})
-    unwell = {n: s["text"] for n, s in body["components"].items() if not s["ok"]}
     text = own["text"] if not own["ok"] else "" if body["ready"] else "stopping or starting"
     return {
         "name": name,
         "address": at,
         "ready": bool(body["ready"]),
         "text": text,
-        "unwell": unwell,
     }
+
+
+def _unwell(socket: Path) -> dict[str, str]:
+    """The ill components of a process, with what they say."""
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=5) as client:
+            states = client.get("http://process/readyz").json()["components"]
+    except httpx.TransportError:
+        return {}
+    return {name: state["text"] for name, state in states.items() if not state["ok"]}
 
 
 def _agents(config: Config) -> list[dict[str, Any]]:

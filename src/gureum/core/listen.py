@@ -174,6 +174,13 @@ class HttpListeners:
         return None
 
 
+async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """The application of a process's own socket: there is nothing but the paths beside it."""
+    headers = [(b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 404, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
 class _Beside:
     """An application with the paths of `HttpListeners.answer` beside it."""
 

@@ -64,16 +64,21 @@ def catalog(cloud: CloudOptions) -> list[CatalogEntry]:
     found: list[CatalogEntry] = []
     for service in components.services():
         url = endpoint_url(cloud, service)
+        if url is None:
+            continue
         found.append(CatalogEntry(service.name, service.type, url, url, url, service.title))
     return found
 
 
-def endpoint_url(cloud: CloudOptions, service: Service) -> str:
-    """Where users reach a service."""
-    port = next(
-        entry.port
-        for entry in components.COMPONENTS.values()
-        if entry.port is not None and entry.where.startswith(f"gureum.{service.name}.")
-    )
+def endpoint_url(cloud: CloudOptions, service: Service) -> str | None:
+    """Where users reach a service; None when nothing of this program serves it."""
+    ports = [
+        components.COMPONENTS[name].port
+        for name in components.names(components.CONTROL)
+        if components.COMPONENTS[name].where.startswith(f"gureum.{service.name}.")
+    ]
+    port = next((port for port in ports if port is not None), None)
+    if port is None:
+        return None
     prefix = service.prefix if service.name in PREFIX_IN_CATALOG else ""
     return f"http://{cloud.address}:{port + cloud.port_offset}{prefix}"
