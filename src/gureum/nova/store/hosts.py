@@ -6,7 +6,7 @@ Owns: `services` and `compute_nodes`. Whether a service is up is decided by the 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,10 +20,16 @@ COMPUTE = "nova-compute"
 
 
 def list_services(
-    tx: Tx, *, host: str | None = None, binary: str | None = None
+    tx: Tx,
+    *,
+    host: str | None = None,
+    binary: str | None = None,
+    hosts: Collection[str] | None = None,
 ) -> Sequence[sa.Row[Any]]:
-    """Return services, oldest first."""
+    """Return services, oldest first; only those on `hosts` when given."""
     wanted = sa.select(services)
+    if hosts is not None:
+        wanted = wanted.where(services.c.host.in_(list(hosts)))
     if host is not None:
         wanted = wanted.where(services.c.host == host)
     if binary is not None:

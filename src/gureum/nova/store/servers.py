@@ -47,6 +47,15 @@ def on_host(tx: Tx, host: str) -> Sequence[sa.Row[Any]]:
     return tx.all(sa.select(servers).where(servers.c.host == host, servers.c.deleted.is_(False)))
 
 
+def names_on_hosts(tx: Tx, hosts: Sequence[str]) -> Sequence[sa.Row[Any]]:
+    """Return (id, name, host) of the servers on hosts."""
+    table = servers.c
+    wanted = sa.select(table.id, table.name, table.host)
+    return tx.all(
+        wanted.where(table.host.in_(hosts), table.deleted.is_(False)).order_by(table.number)
+    )
+
+
 def deleted_among(tx: Tx, server_ids: Sequence[str]) -> set[str]:
     """Return which of the ids are servers that were deleted."""
     if not server_ids:

@@ -1,0 +1,119 @@
+"""Aggregates of hosts; those with the metadata key `availability_zone` are zones."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.db.engine import Tx
+from gureum.core.db.types import utc_now
+from gureum.nova.store.tables import aggregate_hosts, aggregate_metadata, aggregates
+
+ZONE = "availability_zone"
+
+
+def list_all(tx: Tx) -> Sequence[sa.Row[Any]]:
+    """Return every aggregate, oldest first."""
+    return tx.all(sa.select(aggregates).order_by(aggregates.c.number))
+
+
+def get(tx: Tx, number: int) -> sa.Row[Any] | None:
+    """Return an aggregate by its number."""
+    return tx.one(sa.select(aggregates).where(aggregates.c.number == number))
+
+
+def hosts_of(tx: Tx, numbers: Sequence[int]) -> dict[int, list[str]]:
+    """Return the hosts of each aggregate."""
+    found: dict[int, list[str]] = {number: [] for number in numbers}
+    table = aggregate_hosts
+    wanted = sa.select(table).where(table.c.aggregate_number.in_(numbers))
+    for row in tx.all(wanted.order_by(table.c.host)):
+        found[row.aggregate_number].append(row.host)
+    return found
+
+
+def metadata_of(tx: Tx, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
+    """Return the metadata of each aggregate."""
+    found: dict[int, dict[str, str]] = {number: {} for number in numbers}
+    table = aggregate_metadata
+    wanted = sa.select(table).where(table.c.aggregate_number.in_(numbers))
+    for row in tx.all(wanted.order_by(table.c.key)):
+        found[row.aggregate_number][row.key] = row.value
+    return found
+
+
+def zones_of_hosts(tx: Tx) -> dict[str, str]:
+    """Return the availability zone of each host that is in one."""
+    hosts, metadata = aggregate_hosts.c, aggregate_metadata.c
+    wanted = (
+        sa.select(hosts.host, metadata.value)
+        .join_from(
+            aggregate_hosts,
+            aggregate_metadata,
+            hosts.aggregate_number == metadata.aggregate_number,
+        )
+        .where(metadata.key == ZONE)
+        .order_by(hosts.aggregate_number)
+    )
+    return {row.host: row.value for row in tx.all(wanted)}
+
+
+def of_host(tx: Tx, host: str) -> list[tuple[int, dict[str, str]]]:
+    """Return (number, metadata) of the aggregates a host is in; for schedulers."""
+    table = aggregate_hosts.c
+    numbers = [
+        row.aggregate_number
+        for row in tx.all(sa.select(table.aggregate_number).where(table.host == host))
+    ]
+    return list(metadata_of(tx, numbers).items())
+
+
+def insert(tx: Tx, name: str, metadata: Mapping[str, str]) -> int:
+    """Insert an aggregate and return its number. Raises: Conflict."""
+    identity = str(uuid.uuid4())
+    tx.insert(aggregates, id=identity, name=name, created_at=utc_now())
+    number = int(tx.scalar(sa.select(aggregates.c.number).where(aggregates.c.id == identity)))
+    merge_metadata(tx, number, metadata, ())
+    return number
+
+
+def change(tx: Tx, number: int, **values: Any) -> None:
+    """Write columns of an aggregate. Raises: Conflict."""
+    tx.update(aggregates, aggregates.c.number == number, updated_at=utc_now(), **values)
+
+
+def merge_metadata(tx: Tx, number: int, values: Mapping[str, str], gone: Iterable[str]) -> None:
+    """Write metadata and remove the keys that are `gone`; others stay."""
+    table = aggregate_metadata.c
+    tx.delete(
+        aggregate_metadata,
+        sa.and_(table.aggregate_number == number, table.key.in_([*values, *gone])),
+    )
+    tx.insert_many(
+        aggregate_metadata,
+        [{"aggregate_number": number, "key": k, "value": v} for k, v in values.items()],
+    )
+
+
+def delete(tx: Tx, number: int) -> None:
+    """Remove an aggregate and what hangs on it."""
+    for table in (aggregate_hosts, aggregate_metadata):
+        tx.delete(table, table.c.aggregate_number == number)
+    tx.delete(aggregates, aggregates.c.number == number)
+
+
+def add_host(tx: Tx, number: int, host: str) -> None:
+    """Put a host into an aggregate. Raises: Conflict."""
+    tx.insert(aggregate_hosts, aggregate_number=number, host=host)
+
+
+def remove_host(tx: Tx, number: int, host: str) -> bool:
+    """Take a host out of an aggregate; False when it was not in it."""
+    table = aggregate_hosts.c
+    return (
+        tx.delete(aggregate_hosts, sa.and_(table.aggregate_number == number, table.host == host))
+        == 1
+    )

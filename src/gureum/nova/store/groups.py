@@ -1,0 +1,87 @@
+"""Server groups and their members: in nova_api, as they span cells."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.db.engine import Tx
+from gureum.core.db.page import SortKey, fetch_page
+from gureum.core.db.types import utc_now
+from gureum.nova.store.tables import server_group_members, server_groups, server_mappings
+
+
+def get(tx: Tx, group_id: str) -> sa.Row[Any] | None:
+    """Return a server group."""
+    return tx.one(sa.select(server_groups).where(server_groups.c.id == group_id))
+
+
+def find_slice(tx: Tx, project_id: str | None, *, limit: int, skip: int) -> Sequence[sa.Row[Any]]:
+    """Return server groups by age; the API pages them with limit and offset."""
+    wanted = sa.select(server_groups)
+    if project_id is not None:
+        wanted = wanted.where(server_groups.c.project_id == project_id)
+    rows, _ = fetch_page(tx, wanted, [SortKey(server_groups.c.number)], None, limit + skip)
+    return rows[skip:]
+
+
+def insert(
+    tx: Tx, *, project_id: str, user_id: str, name: str, policy: str, rules: Mapping[str, Any]
+) -> str:
+    """Insert a server group and return its id."""
+    group_id = str(uuid.uuid4())
+    tx.insert(
+        server_groups,
+        id=group_id,
+        project_id=project_id,
+        user_id=user_id,
+        name=name,
+        policy=policy,
+        rules=dict(rules),
+        created_at=utc_now(),
+    )
+    return group_id
+
+
+def delete(tx: Tx, group_id: str) -> None:
+    """Remove a server group; its servers stay."""
+    tx.delete(server_group_members, server_group_members.c.group_id == group_id)
+    tx.delete(server_groups, server_groups.c.id == group_id)
+
+
+def members_of(tx: Tx, group_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the servers of each group that were not deleted."""
+    found: dict[str, list[str]] = {group_id: [] for group_id in group_ids}
+    member, mapping = server_group_members.c, server_mappings.c
+    wanted = (
+        sa.select(member.group_id, member.server_id)
+        .join_from(server_group_members, server_mappings, member.server_id == mapping.server_id)
+        .where(member.group_id.in_(group_ids), mapping.deleted_at.is_(None))
+        .order_by(mapping.created_at, member.server_id)
+    )
+    for row in tx.all(wanted):
+        found[row.group_id].append(row.server_id)
+    return found
+
+
+def groups_of_server(tx: Tx, server_id: str) -> list[str]:
+    """Return the groups that a server is in."""
+    table = server_group_members.c
+    wanted = sa.select(table.group_id).where(table.server_id == server_id)
+    return [row.group_id for row in tx.all(wanted)]
+
+
+def add_members(tx: Tx, group_id: str, server_ids: Sequence[str], user_id: str) -> None:
+    """Put servers into a group."""
+    tx.insert_many(
+        server_group_members,
+        [{"group_id": group_id, "server_id": s, "user_id": user_id} for s in server_ids],
+    )
+
+
+def remove_member(tx: Tx, server_id: str) -> None:
+    """Take a server out of its groups."""
+    tx.delete(server_group_members, server_group_members.c.server_id == server_id)
