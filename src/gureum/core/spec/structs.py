@@ -7,7 +7,7 @@ newest shape; `render` shows any object or mapping with those attributes at a ve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from gureum.core.spec.containers import as_field
 from gureum.core.spec.fields import (
@@ -112,6 +112,10 @@ class Struct:
 
     given: frozenset[str]
     extra_values: dict[str, Any]
+
+    if TYPE_CHECKING:  # a verb that serves several shapes names attributes of all of them
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen")

@@ -361,7 +361,12 @@ def _check_endpoint(tx: Tx, new: Any) -> str | None:
     if new.get("region_id") and entities.get(tx, tables.regions, new.region_id) is None:
         raise BadRequest(f"Could not find region: {new.region_id}.")
     if region_id and entities.get(tx, tables.regions, region_id) is None:
-        values = {"id": region_id, "description": "", "parent_region_id": None, "extra_values": {}}
+        values: dict[str, Any] = {
+            "id": region_id,
+            "description": "",
+            "parent_region_id": None,
+            "extra_values": {},
+        }
         common.insert(tx, tables.regions, "region", values)
     return region_id
 

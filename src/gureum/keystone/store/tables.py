@@ -6,12 +6,14 @@ can change what a token means raises the number in `epochs`, which caches compar
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from gureum.core.db.types import JsonText, UtcDateTime
 
 metadata = sa.MetaData()
-_BIN = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+_BIN: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
 def _id(name: str = "id", **kwargs: object) -> sa.Column[str]:

@@ -7,6 +7,8 @@ A server is found through `server_mappings`; its row is in the database of that 
 as rows with `deleted` set, for `changes-since`, instance actions and usage.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from gureum.core.db.types import JsonText, UtcDateTime
@@ -22,7 +24,7 @@ DATABASE_OF_CELL = {CELL0: "nova_cell0", CELL1: "nova_cell1"}
 _ID = sa.String(36)
 _OWNER = sa.String(64)
 _HOST = sa.String(255)
-_KIND = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+_KIND: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
 def _moment(name: str, *, nullable: bool = True) -> "sa.Column[object]":

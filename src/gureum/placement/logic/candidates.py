@@ -116,7 +116,8 @@ def _sets(
     for row in tx.all(
         sa.select(table.c.provider_uuid, column).where(table.c.provider_uuid.in_(scope))
     ):
-        found.setdefault(row[0], set()).add(row[1])
+        provider_uuid, value = row._tuple()
+        found.setdefault(provider_uuid, set()).add(value)
     return {uuid: frozenset(values) for uuid, values in found.items()}
 
 
