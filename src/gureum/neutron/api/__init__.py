@@ -1,0 +1,1 @@
+"""The operations of the Network API, one file a noun."""

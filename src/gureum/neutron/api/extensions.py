@@ -1,0 +1,100 @@
+"""What this cloud's Network API has. The list names only what is there.
+
+Follows: Network API v2.0, "Extensions".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gureum.core.context import Context
+from gureum.core.db import Tx
+from gureum.core.spec import Json, String, Struct, operation
+from gureum.neutron.errors import ExtensionNotFound
+
+_UPDATED = "2026-01-01T00:00:00-00:00"
+
+ALIASES: dict[str, str] = {
+    "agent": "Agents",
+    "allowed-address-pairs": "Further addresses of a port",
+    "binding": "Where a port is plugged",
+    "dhcp_agent_scheduler": "Which DHCP agents serve a network",
+    "dns-integration": "Names of ports",
+    "ext-gw-mode": "Routers with and without SNAT",
+    "external-net": "Networks that lead outside",
+    "extra_dhcp_opt": "Extra DHCP options of a port",
+    "extraroute": "Static routes of a router",
+    "extraroute-atomic": "Adding and removing static routes",
+    "filter-validation": "Unknown filters are refused",
+    "fip-port-details": "The port behind a floating IP",
+    "ip-substring-filtering": "Ports by a part of an address",
+    "l3_agent_scheduler": "Which L3 agents serve a router",
+    "multi-provider": "Networks with several segments",
+    "net-mtu": "Largest packets of a network",
+    "net-mtu-writable": "Choosing the largest packet",
+    "pagination": "Pages of lists",
+    "port-mac-address-regenerate": "A new MAC for a port",
+    "port-security": "Unfiltered ports",
+    "project-id": "project_id beside tenant_id",
+    "provider": "Segments of provider networks",
+    "quota_details": "What of a quota is used",
+    "quotas": "Quotas",
+    "revision-if-match": "Writes at a known revision",
+    "router": "Routers and floating IPs",
+    "security-group": "Security groups",
+    "security-groups-normalized-cidr": "CIDR of a rule without host bits",
+    "sorting": "Sorted lists",
+    "standard-attr-description": "Descriptions",
+    "standard-attr-revisions": "Revision numbers",
+    "standard-attr-tag": "Tags",
+    "standard-attr-timestamp": "Times of creation and change",
+    "stateful-security-group": "Groups that do not track connections",
+    "subnet-service-types": "Subnets kept for kinds of ports",
+}
+
+
+class Extension(Struct):
+    """A named part of the API."""
+
+    alias = String("Alias.")
+    name = String("Name.")
+    description = String("What it is.")
+    updated = String("Last change.")
+    links = Json("Nothing.")
+
+
+def _shown(alias: str) -> dict[str, Any]:
+    return {
+        "alias": alias,
+        "name": ALIASES[alias],
+        "description": ALIASES[alias],
+        "updated": _UPDATED,
+        "links": [],
+    }
+
+
+@operation(
+    "GET",
+    "/extensions",
+    policy="regular_user",
+    items=Extension,
+    response_wrap="extensions",
+)
+def list_extensions(ctx: Context, tx: Tx) -> Any:
+    """List the extensions."""
+    return [_shown(alias) for alias in sorted(ALIASES)]
+
+
+@operation(
+    "GET",
+    "/extensions/{alias}",
+    policy="regular_user",
+    response=Extension,
+    response_wrap="extension",
+    errors=(ExtensionNotFound,),
+)
+def show_extension(ctx: Context, tx: Tx, alias: str) -> Any:
+    """Show an extension."""
+    if alias not in ALIASES:
+        raise ExtensionNotFound(id=alias)
+    return _shown(alias)

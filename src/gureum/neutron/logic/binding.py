@@ -1,0 +1,157 @@
+"""Binding ports to hosts, and what status a port has.
+
+A port is ACTIVE once the L2 agent of its host says so and, where a DHCP agent serves its network, that
+agent knows its lease. Nova is told after the commit.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.db import Tx
+from gureum.core.db.types import utc_now
+from gureum.neutron.ml2.base import Binding, HostAgent
+from gureum.neutron.ml2.manager import FAILED, UNBOUND
+from gureum.neutron.store import changes
+from gureum.neutron.store import networks as network_store
+from gureum.neutron.store import ports as store
+from gureum.neutron.store import tables as t
+
+GUEST = "compute:"
+
+
+def alive_since(tx: Tx) -> Any:
+    """Return the moment after which an agent must have reported to count as alive."""
+    return utc_now() - timedelta(seconds=tx.deps.options.agent_down_time)
+
+
+def host_agents(tx: Tx, host: str) -> list[HostAgent]:
+    """Return the live agents of a host."""
+    c = t.agents.c
+    found = tx.all(
+        sa.select(t.agents).where(
+            c.host == host, c.heartbeat_at > alive_since(tx), c.admin_state_up.is_(True)
+        )
+    )
+    return [HostAgent(row.agent_type, row.host, row.configurations) for row in found]
+
+
+def choose(tx: Tx, network_id: str, host: str, vnic_type: str, owner: str) -> Binding:
+    """Return how a port is bound on a host; unbound without one."""
+    if not host:
+        return UNBOUND
+    segments = network_store.segments_of(tx, [network_id]).get(network_id, [])
+    binding: Binding = tx.deps.ml2.bind(segments, host_agents(tx, host), vnic_type, owner)
+    return binding
+
+
+def insert(
+    tx: Tx, port_id: str, network_id: str, host: str, vnic_type: str, profile: Any, owner: str
+) -> None:
+    """Write the binding of a new port."""
+    binding = choose(tx, network_id, host, vnic_type, owner)
+    tx.insert(
+        t.port_bindings,
+        port_id=port_id,
+        host=host,
+        vnic_type=vnic_type,
+        profile=profile or {},
+        vif_type=binding.vif_type,
+        vif_details=dict(binding.vif_details),
+        status=store.ACTIVE,
+    )
+    if host:
+        _await_dhcp(tx, port_id, network_id, owner)
+
+
+def rebind(
+    tx: Tx,
+    port: Any,
+    host: str,
+    *,
+    vnic_type: str | None = None,
+    profile: Any = None,
+) -> str:
+    """Move the binding of a port; returns the host before. A new host means: not active yet."""
+    now = store.binding_of(tx, port["id"])
+    vnic_type = vnic_type or now.vnic_type
+    unchanged = now.host == host and now.vnic_type == vnic_type and now.vif_type != FAILED.vif_type
+    binding = (
+        Binding(now.vif_type, now.vif_details)
+        if unchanged
+        else choose(tx, port["network_id"], host, vnic_type, port["device_owner"])
+    )
+    tx.update(
+        t.port_bindings,
+        sa.and_(t.port_bindings.c.port_id == port["id"], t.port_bindings.c.host == now.host),
+        host=host,
+        vnic_type=vnic_type,
+        profile=now.profile if profile is None else profile,
+        vif_type=binding.vif_type,
+        vif_details=dict(binding.vif_details),
+    )
+    if host != now.host:
+        tx.update(t.ports, t.ports.c.id == port["id"], status="DOWN", l2_active=False)
+        if host:
+            _await_dhcp(tx, port["id"], port["network_id"], port["device_owner"])
+    return str(now.host)
+
+
+def _await_dhcp(tx: Tx, port_id: str, network_id: str, owner: str) -> None:
+    """Hold back ACTIVE until DHCP is ready, when a live agent will say so."""
+    if not owner.startswith(GUEST):
+        return
+    links, agents = t.network_dhcp_agents, t.agents
+    live = (
+        sa.select(agents.c.id)
+        .join(links, links.c.agent_id == agents.c.id)
+        .where(links.c.network_id == network_id, agents.c.heartbeat_at > alive_since(tx))
+    )
+    served = sa.select(t.subnets.c.id).where(
+        t.subnets.c.network_id == network_id, t.subnets.c.enable_dhcp.is_(True)
+    )
+    pending = tx.first(live) is not None and tx.first(served) is not None
+    tx.update(t.ports, t.ports.c.id == port_id, dhcp_pending=pending)
+
+
+def set_status(tx: Tx, port: Any, status: str) -> None:
+    """Write a port's status as its agents see it, and tell Nova about a guest's port."""
+    if port.status == status:
+        return
+    tx.update(
+        t.ports,
+        t.ports.c.id == port.id,
+        status=status,
+        revision_number=t.ports.c.revision_number + 1,
+    )
+    if port.device_owner.startswith(GUEST) and port.device_id:
+        name = "network-vif-plugged" if status == "ACTIVE" else "network-vif-unplugged"
+        tell_nova(tx, name, port)
+
+
+def tell_nova(tx: Tx, name: str, port: Any) -> None:
+    """Send an event about a port to Nova once the transaction is committed."""
+    event = tx.deps.nova_event
+    device_id, port_id, mac = port.device_id, port.id, port.mac_address
+    tx.after_commit(lambda: event(name, device_id, port_id, mac))
+
+
+def retry_failed(tx: Tx, host: str) -> None:
+    """Bind the ports of a host that had no live agent when they asked."""
+    b = t.port_bindings.c
+    found = tx.all(
+        sa.select(t.ports)
+        .join(t.port_bindings, b.port_id == t.ports.c.id)
+        .where(b.host == host, b.vif_type == FAILED.vif_type, b.status == store.ACTIVE)
+    )
+    items: set[changes.Item] = set()
+    groups = store.groups_of(tx, [port.id for port in found])
+    for port in found:
+        rebind(tx, port._mapping, host)
+        items |= changes.port_items(
+            tx, port.id, port.network_id, {host}, groups.get(port.id, ()), members=False
+        )
+    changes.note(tx, items)

@@ -1,0 +1,1 @@
+"""ML2: network types and the mechanisms that bind ports to hosts."""

@@ -1,0 +1,52 @@
+"""The network service as data."""
+
+from __future__ import annotations
+
+from gureum.core.service import DatabaseSpec, Service
+from gureum.core.spec import operations_of
+from gureum.neutron import config, policy
+from gureum.neutron.api import (
+    agents,
+    extensions,
+    floatingips,
+    networks,
+    ports,
+    quotas,
+    routers,
+    security_groups,
+    subnets,
+    versions,
+)
+from gureum.neutron.api.common import PREFIX, list_keys
+from gureum.neutron.errors import error_body
+from gureum.neutron.store import tables
+
+SERVICE = Service(
+    name="neutron",
+    type="network",
+    title="Network",
+    prefix=PREFIX,
+    operations=operations_of(
+        networks,
+        subnets,
+        ports,
+        routers,
+        floatingips,
+        security_groups,
+        agents,
+        quotas,
+        extensions,
+    ),
+    root_operations=operations_of(versions),
+    rules=policy.RULES,
+    error_body=error_body,
+    databases=[DatabaseSpec("neutron", tables.metadata, "gureum.neutron.store.migrations")],
+    options=[
+        config.NeutronOptions,
+        config.Ml2Options,
+        config.QuotaOptions,
+    ],
+    list_keys=list_keys,
+    suffixes=(".json",),
+    components={"neutron-server": "gureum.neutron.components:NeutronServer"},
+)

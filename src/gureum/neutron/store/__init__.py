@@ -1,0 +1,1 @@
+"""The rows of the network service and all SQL on them."""

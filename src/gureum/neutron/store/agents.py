@@ -1,0 +1,114 @@
+"""Rows of agents: reports, liveness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.context import Context
+from gureum.core.db import Conflict, Stale, Tx
+from gureum.core.db.types import utc_now
+from gureum.neutron.agents.contract import AgentReport
+from gureum.neutron.errors import AgentNotFound
+from gureum.neutron.store import tables as t
+from gureum.neutron.store.query import Noun, View, Where, flag, moment
+from gureum.neutron.store.rows import new_id
+
+
+def views(ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[View]:
+    """Return agents with what they serve: three queries for any number."""
+    ids = [row.id for row in rows]
+    load: dict[str, int] = {}
+    for links in (t.network_dhcp_agents, t.router_l3_agents):
+        if ids:
+            statement = (
+                sa.select(links.c.agent_id, sa.func.count().label("amount"))
+                .where(links.c.agent_id.in_(ids))
+                .group_by(links.c.agent_id)
+            )
+            load.update({row.agent_id: row.amount for row in tx.all(statement)})
+    after = _alive_after(tx)
+    return [
+        {
+            **row._mapping,
+            "alive": row.heartbeat_at > after,
+            "heartbeat_timestamp": row.heartbeat_at,
+            "resources_synced": None,
+            "load": load.get(row.id, 0),
+        }
+        for row in rows
+    ]
+
+
+def _alive_after(tx: Tx) -> datetime:
+    return utc_now() - timedelta(seconds=tx.deps.options.agent_down_time)
+
+
+def _alive(ctx: Context, values: list[str]) -> Where:
+    # the configured time is not known here; views() say the exact truth for each row
+    after = utc_now() - timedelta(seconds=75)
+    c = t.agents.c.heartbeat_at
+    return sa.or_(sa.false(), *(c > after if flag(v) else c <= after for v in values))
+
+
+AGENT = Noun(
+    t.agents,
+    "agent",
+    "agents",
+    AgentNotFound,
+    lambda ctx: sa.false(),
+    views,
+    special={"alive": _alive},
+    wire={"heartbeat_timestamp": "heartbeat_at"},
+    has_tags=False,
+)
+
+
+def take_report(tx: Tx, report: AgentReport) -> tuple[sa.Row[Any], bool]:
+    """Write a heartbeat; returns the agent, and whether it is new or was dead until now."""
+    c = t.agents.c
+    where = sa.and_(c.agent_type == report.agent_type, c.host == report.host)
+    now = utc_now()
+    values: dict[str, Any] = {
+        "binary": report.binary,
+        "topic": report.topic,
+        "availability_zone": report.availability_zone,
+        "started_at": moment(report.started_at),
+        "heartbeat_at": now,
+        "configurations": {**report.configurations, "problems": list(report.problems)}
+        if report.problems
+        else report.configurations,
+        "revision": report.revision,
+    }
+    row = tx.one(sa.select(t.agents).where(where))
+    if row is None:
+        try:
+            tx.insert(
+                t.agents,
+                id=new_id(),
+                agent_type=report.agent_type,
+                host=report.host,
+                description="",
+                admin_state_up=True,
+                created_at=now,
+                **values,
+            )
+        except Conflict as error:
+            raise Stale("the agent was registered by another request") from error
+        came = True
+    else:
+        came = row.heartbeat_at <= _alive_after(tx) or row.started_at != values["started_at"]
+        came = came or _reach(row.configurations) != _reach(report.configurations)
+        tx.update(t.agents, where, **values)
+    found = tx.one(sa.select(t.agents).where(where))
+    assert found is not None
+    return found, came
+
+
+def _reach(configurations: Any) -> Any:
+    """What decides which ports can be bound on the agent's host."""
+    names = ("bridge_mappings", "interface_mappings", "tunnel_types", "tunneling_ip")
+    return [configurations.get(name) for name in names]

@@ -1,0 +1,247 @@
+"""What agents must be told: a cloud-wide revision and the items that changed for each host.
+
+Owns: the tables `revisions` and `changes`, and who is affected by what. Every change takes the next
+revision in the writing transaction, and the lock on the counter row makes the order of revisions the
+order of commits. After the commit only the affected hosts get a hint. Must not: build the items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from gureum.core.db import Tx
+from gureum.neutron.agents.contract import DHCP_AGENT, L2_AGENT, L3_AGENT
+from gureum.neutron.store import tables as t
+
+L2, L3, DHCP = "l2", "l3", "dhcp"
+BINARIES = {L2: L2_AGENT, L3: L3_AGENT, DHCP: DHCP_AGENT}
+BOUND = "ACTIVE"
+
+
+class Item(NamedTuple):
+    """One thing that one kind of agent of one host has to look at again."""
+
+    agent: str
+    host: str
+    kind: str
+    id: str
+
+
+def current(tx: Tx) -> tuple[int, int]:
+    """Return the newest revision, and the oldest that deltas may start from."""
+    row = tx.one(sa.select(t.revisions).where(t.revisions.c.id == 1))
+    return (row.value, row.floor) if row is not None else (1, 1)
+
+
+def note(tx: Tx, items: Iterable[Item]) -> None:
+    """Record that items changed, under the next revision; hint the hosts after the commit."""
+    wanted = sorted({item for item in items if item.host and item.id})
+    if not wanted:
+        return
+    if not tx.update(t.revisions, t.revisions.c.id == 1, value=t.revisions.c.value + 1):
+        tx.insert(t.revisions, id=1, value=2, floor=1)
+    revision: int = tx.scalar(sa.select(t.revisions.c.value).where(t.revisions.c.id == 1))
+    tx.insert_many(
+        t.changes,
+        [
+            {
+                "revision": revision,
+                "agent": item.agent,
+                "host": item.host,
+                "kind": item.kind,
+                "item_id": item.id,
+            }
+            for item in wanted
+        ],
+    )
+    tx.after_commit(_hint(tx, revision, wanted))
+
+
+def _hint(tx: Tx, revision: int, wanted: Sequence[Item]) -> Callable[[], None]:
+    kinds: dict[tuple[str, str], set[str]] = {}
+    for item in wanted:
+        kinds.setdefault((item.agent, item.host), set()).add(item.kind)
+    poke = tx.deps.poke
+
+    def send() -> None:
+        for (agent, host), names in kinds.items():
+            poke(BINARIES[agent], host, revision, sorted(names))
+
+    return send
+
+
+def since(tx: Tx, agent: str, host: str, revision: int) -> dict[str, list[str]]:
+    """Return the ids that changed for a host after a revision, by kind."""
+    c = t.changes.c
+    statement = (
+        sa.select(c.kind, c.item_id)
+        .where(c.agent == agent, c.host == host, c.revision > revision)
+        .distinct()
+    )
+    found: dict[str, list[str]] = {}
+    for row in tx.all(statement):
+        found.setdefault(row.kind, []).append(row.item_id)
+    return found
+
+
+def prune(tx: Tx, kept: int) -> None:
+    """Forget old changes; who is further behind gets the whole state."""
+    value, floor = current(tx)
+    if value - floor > 2 * kept:
+        tx.update(t.revisions, t.revisions.c.id == 1, floor=value - kept)
+        tx.delete(t.changes, t.changes.c.revision <= value - kept)
+
+
+# --- who is affected ----------------------------------------------------------------------------
+
+
+def hosts_of_network(tx: Tx, network_id: str) -> set[str]:
+    """Return the hosts that have a port of a network."""
+    statement = (
+        sa.select(t.port_bindings.c.host)
+        .join(t.ports, t.ports.c.id == t.port_bindings.c.port_id)
+        .where(
+            t.ports.c.network_id == network_id,
+            t.port_bindings.c.status == BOUND,
+            t.port_bindings.c.host != "",
+        )
+        .distinct()
+    )
+    return {row.host for row in tx.all(statement)}
+
+
+def dhcp_hosts(tx: Tx, network_id: str) -> set[str]:
+    """Return the hosts whose DHCP agent serves a network."""
+    links = t.network_dhcp_agents
+    statement = (
+        sa.select(t.agents.c.host)
+        .join(links, links.c.agent_id == t.agents.c.id)
+        .where(links.c.network_id == network_id)
+    )
+    return {row.host for row in tx.all(statement)}
+
+
+def router_hosts(tx: Tx, router_id: str) -> set[str]:
+    """Return the hosts whose L3 agent serves a router."""
+    links = t.router_l3_agents
+    statement = (
+        sa.select(t.agents.c.host)
+        .join(links, links.c.agent_id == t.agents.c.id)
+        .where(links.c.router_id == router_id)
+    )
+    return {row.host for row in tx.all(statement)}
+
+
+def remotes_of(tx: Tx, groups: Iterable[str]) -> set[str]:
+    """Return the groups that rules of these groups name as their remote."""
+    c = t.security_group_rules.c
+    statement = sa.select(c.remote_group_id).where(
+        c.security_group_id.in_(list(groups)), c.remote_group_id.is_not(None)
+    )
+    return {row.remote_group_id for row in tx.all(statement.distinct())}
+
+
+def _wearers(groups: Iterable[str]) -> sa.Select[tuple[str, str]]:
+    worn = t.port_security_groups
+    return (
+        sa.select(t.port_bindings.c.host, worn.c.security_group_id)
+        .join(worn, worn.c.port_id == t.port_bindings.c.port_id)
+        .where(
+            worn.c.security_group_id.in_(list(groups)),
+            t.port_bindings.c.status == BOUND,
+            t.port_bindings.c.host != "",
+        )
+        .distinct()
+    )
+
+
+def member_users(tx: Tx, groups: Iterable[str]) -> set[tuple[str, str]]:
+    """Return (host, group) where a port of the host wears a rule whose remote is the group."""
+    worn, rules = t.port_security_groups, t.security_group_rules
+    statement = (
+        sa.select(t.port_bindings.c.host, rules.c.remote_group_id)
+        .join(worn, worn.c.port_id == t.port_bindings.c.port_id)
+        .join(rules, rules.c.security_group_id == worn.c.security_group_id)
+        .where(
+            rules.c.remote_group_id.in_(list(groups)),
+            t.port_bindings.c.status == BOUND,
+            t.port_bindings.c.host != "",
+        )
+        .distinct()
+    )
+    return {(row.host, row.remote_group_id) for row in tx.all(statement)}
+
+
+# --- what changed -------------------------------------------------------------------------------
+
+
+def port_items(
+    tx: Tx,
+    port_id: str,
+    network_id: str,
+    hosts: Iterable[str],
+    groups: Iterable[str],
+    *,
+    router_id: str | None = None,
+    members: bool = True,
+) -> set[Item]:
+    """Return what changes when a port is made, bound, changed or deleted.
+
+    hosts: where it is and was. groups: what it wears and wore. members: addresses changed too.
+    """
+    groups = set(groups)
+    items: set[Item] = set()
+    remotes = remotes_of(tx, groups) if groups else set()
+    for host in set(hosts) - {""}:
+        items.add(Item(L2, host, "ports", port_id))
+        items.add(Item(L2, host, "networks", network_id))
+        items.add(Item(L2, host, "tunnels", network_id))
+        items |= {Item(L2, host, "security_groups", group) for group in groups}
+        items |= {Item(L2, host, "members", group) for group in remotes}
+    if members:
+        items |= {
+            Item(L2, host, "tunnels", network_id) for host in hosts_of_network(tx, network_id)
+        }
+        if groups:
+            items |= {Item(L2, host, "members", group) for host, group in member_users(tx, groups)}
+        items |= dhcp_items(tx, network_id)
+    if router_id:
+        items |= router_items(tx, router_id)
+    return items
+
+
+def dhcp_items(tx: Tx, network_id: str) -> set[Item]:
+    """Return what changes for DHCP when a network, subnet or port changes."""
+    return {Item(DHCP, host, "networks", network_id) for host in dhcp_hosts(tx, network_id)}
+
+
+def router_items(tx: Tx, router_id: str) -> set[Item]:
+    """Return what changes when a router, its ports or floating IPs change."""
+    return {Item(L3, host, "routers", router_id) for host in router_hosts(tx, router_id)}
+
+
+def network_items(tx: Tx, network_id: str) -> set[Item]:
+    """Return what changes when a network's own attributes change."""
+    items = {Item(L2, host, "networks", network_id) for host in hosts_of_network(tx, network_id)}
+    return items | dhcp_items(tx, network_id) | network_router_items(tx, network_id)
+
+
+def network_router_items(tx: Tx, network_id: str) -> set[Item]:
+    """Return the routers that look at a network, for a change of it or its subnets."""
+    c = t.ports.c
+    statement = sa.select(c.device_id).where(
+        c.network_id == network_id, c.device_owner.like("network:router%")
+    )
+    routers = {row.device_id for row in tx.all(statement.distinct())}
+    return set().union(*(router_items(tx, router_id) for router_id in routers))
+
+
+def group_items(tx: Tx, group_id: str) -> set[Item]:
+    """Return what changes when the rules of a group change."""
+    hosts = {row.host for row in tx.all(_wearers([group_id]))}
+    remotes = remotes_of(tx, [group_id])
+    items = {Item(L2, host, "security_groups", group_id) for host in hosts}
+    return items | {Item(L2, host, "members", group) for host in hosts for group in remotes}

@@ -1,0 +1,260 @@
+"""Rows of networks and their segments.
+
+Owns: the view of a network with a constant number of queries, and the allocation of segments: next
+free by query, guarded by the unique constraint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.context import Context
+from gureum.core.db import Conflict, Stale, Tx
+from gureum.neutron.errors import NetworkNotFound
+from gureum.neutron.ml2.base import Range, Segment
+from gureum.neutron.store import tables as t
+from gureum.neutron.store.query import (
+    Noun,
+    View,
+    Where,
+    flag,
+    grouped,
+    matches,
+    own_or_granted,
+    shared_ids,
+    standard_views,
+)
+from gureum.neutron.store.rows import new_id
+
+
+def views(ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[View]:
+    """Return networks with subnets, segments, sharing and tags: five queries for any number."""
+    ids = [row.id for row in rows]
+    shared = shared_ids(ctx, tx, "network", ids)
+    subnets = grouped(
+        tx.all(
+            sa.select(t.subnets.c.id, t.subnets.c.network_id, t.subnets.c.ip_version)
+            .where(t.subnets.c.network_id.in_(ids))
+            .order_by(t.subnets.c.created_at, t.subnets.c.id)
+        )
+        if ids
+        else [],
+        "network_id",
+    )
+    found = segments_of(tx, ids)
+    zones = _zones(tx, ids)
+    out = standard_views(tx, rows)
+    for view in out:
+        view["shared"] = view["id"] in shared
+        view["subnets"] = [row.id for row in subnets.get(view["id"], ())]
+        view["availability_zones"] = zones.get(view["id"], [])
+        view["availability_zone_hints"] = view["availability_zone_hints"] or []
+        view["ipv4_address_scope"] = view["ipv6_address_scope"] = None
+        if not view["router_external"]:
+            del view["is_default"]
+        _show_segments(view, found.get(view["id"], []))
+    return out
+
+
+def _show_segments(view: View, found: Sequence[Segment]) -> None:
+    shown = [
+        {
+            "provider:network_type": segment.network_type,
+            "provider:physical_network": segment.physical_network or None,
+            "provider:segmentation_id": segment.segmentation_id
+            if segment.network_type != "flat"
+            else None,
+        }
+        for segment in found
+    ]
+    if len(shown) > 1:
+        view["segments"] = shown
+        return
+    only = (
+        shown[0]
+        if shown
+        else dict.fromkeys(
+            ("provider:network_type", "provider:physical_network", "provider:segmentation_id")
+        )
+    )
+    view["provider_network_type"] = only["provider:network_type"]
+    view["provider_physical_network"] = only["provider:physical_network"]
+    view["provider_segmentation_id"] = only["provider:segmentation_id"]
+
+
+def _zones(tx: Tx, ids: Sequence[str]) -> dict[str, list[str]]:
+    if not ids:
+        return {}
+    links, agents = t.network_dhcp_agents, t.agents
+    statement = (
+        sa.select(links.c.network_id, agents.c.availability_zone)
+        .join(agents, agents.c.id == links.c.agent_id)
+        .where(links.c.network_id.in_(ids))
+        .distinct()
+    )
+    return {
+        key: sorted(row.availability_zone for row in rows)
+        for key, rows in grouped(tx.all(statement), "network_id").items()
+    }
+
+
+def segments_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[Segment]]:
+    """Return the segments by network, in one query."""
+    if not ids:
+        return {}
+    statement = (
+        sa.select(t.segments)
+        .where(t.segments.c.network_id.in_(ids))
+        .order_by(t.segments.c.segment_index)
+    )
+    return {
+        key: [Segment(r.network_type, r.physical_network, r.segmentation_id) for r in rows]
+        for key, rows in grouped(tx.all(statement), "network_id").items()
+    }
+
+
+# --- filters ------------------------------------------------------------------------------------
+
+
+def everyone_shares(table: sa.Table, object_type: str) -> Where:
+    """The rows that every project may use."""
+    rbac = t.rbac_policies
+    return table.c.id.in_(
+        sa.select(rbac.c.object_id).where(
+            rbac.c.object_type == object_type,
+            rbac.c.action == "access_as_shared",
+            rbac.c.target_tenant == "*",
+        )
+    )
+
+
+def shared_filter(table: sa.Table, object_type: str) -> Any:
+    """Return the filter `shared=`: the caller's view of being shared."""
+
+    def condition(ctx: Context, values: list[str]) -> Where:
+        rbac = t.rbac_policies
+        inside = table.c.id.in_(
+            sa.select(rbac.c.object_id).where(
+                rbac.c.object_type == object_type,
+                rbac.c.action == "access_as_shared",
+                rbac.c.target_tenant.in_(("*", ctx.project_id or "*")),
+            )
+        )
+        return sa.or_(sa.false(), *(inside if flag(v) else sa.not_(inside) for v in values))
+
+    return condition
+
+
+def _by_segment(column: sa.Column[Any]) -> Any:
+    def condition(ctx: Context, values: list[str]) -> Where:
+        return t.networks.c.id.in_(
+            sa.select(t.segments.c.network_id).where(matches(column, values))
+        )
+
+    return condition
+
+
+def _by_subnet(ctx: Context, values: list[str]) -> Where:
+    return t.networks.c.id.in_(sa.select(t.subnets.c.network_id).where(t.subnets.c.id.in_(values)))
+
+
+NETWORK = Noun(
+    t.networks,
+    "network",
+    "networks",
+    NetworkNotFound,
+    own_or_granted(t.networks, "network", "access_as_shared", "access_as_external"),
+    views,
+    special={
+        "shared": shared_filter(t.networks, "network"),
+        "subnets": _by_subnet,
+        "provider:network_type": _by_segment(t.segments.c.network_type),
+        "provider:physical_network": _by_segment(t.segments.c.physical_network),
+        "provider:segmentation_id": _by_segment(t.segments.c.segmentation_id),
+    },
+    wire={"router:external": "router_external"},
+)
+
+
+# --- segments -----------------------------------------------------------------------------------
+
+
+def add_segment(tx: Tx, network_id: str, segment: Segment, index: int) -> None:
+    """Take a segment that was asked for. Raises: Conflict when another network has it."""
+    tx.insert(
+        t.segments,
+        id=new_id(),
+        network_id=network_id,
+        network_type=segment.network_type,
+        physical_network=segment.physical_network,
+        segmentation_id=segment.segmentation_id,
+        segment_index=index,
+    )
+
+
+def segment_taken(tx: Tx, segment: Segment) -> bool:
+    """Return whether a network has this segment."""
+    if segment.segmentation_id is None:
+        return False
+    c = t.segments.c
+    statement = sa.select(c.id).where(
+        c.network_type == segment.network_type,
+        c.physical_network == segment.physical_network,
+        c.segmentation_id == segment.segmentation_id,
+    )
+    return tx.first(statement) is not None
+
+
+def allocate_segment(
+    tx: Tx, network_id: str, network_type: str, ranges: Sequence[Range], index: int
+) -> Segment | None:
+    """Take the next free segment of these ranges, or None when they are used up. Raises: Stale."""
+    for span in ranges:
+        number = _next_free(tx, network_type, span)
+        if number is None:
+            continue
+        segment = Segment(network_type, span.physical_network, number)
+        try:
+            add_segment(tx, network_id, segment, index)
+        except Conflict as error:
+            raise Stale("another request took the segment") from error
+        return segment
+    return None
+
+
+def _next_free(tx: Tx, network_type: str, span: Range) -> int | None:
+    c = t.segments.c
+    inside = sa.and_(
+        c.network_type == network_type,
+        c.physical_network == span.physical_network,
+        c.segmentation_id.between(span.first, span.last),
+    )
+    highest = tx.scalar(sa.select(sa.func.max(c.segmentation_id)).where(inside))
+    if highest is None:
+        return span.first
+    if highest < span.last:
+        return int(highest) + 1
+    if tx.scalar(sa.select(sa.func.min(c.segmentation_id)).where(inside)) > span.first:
+        return span.first
+    other = t.segments.alias("other")
+    gap = (
+        sa.select(c.segmentation_id + 1)
+        .select_from(
+            t.segments.outerjoin(
+                other,
+                sa.and_(
+                    other.c.network_type == c.network_type,
+                    other.c.physical_network == c.physical_network,
+                    other.c.segmentation_id == c.segmentation_id + 1,
+                ),
+            )
+        )
+        .where(inside, c.segmentation_id < span.last, other.c.id.is_(None))
+        .order_by(c.segmentation_id)
+        .limit(1)
+    )
+    found = tx.scalar(gap)
+    return None if found is None else int(found)
