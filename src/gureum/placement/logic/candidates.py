@@ -114,10 +114,11 @@ def _sets(
 ) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for row in tx.all(
-        sa.select(table.c.provider_uuid, column).where(table.c.provider_uuid.in_(scope))
+        sa.select(table.c.provider_uuid, column.label("value")).where(
+            table.c.provider_uuid.in_(scope)
+        )
     ):
-        provider_uuid, value = row._tuple()
-        found.setdefault(provider_uuid, set()).add(value)
+        found.setdefault(row.provider_uuid, set()).add(row.value)
     return {uuid: frozenset(values) for uuid, values in found.items()}
 
 
