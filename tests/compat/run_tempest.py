@@ -60,7 +60,8 @@ def main() -> int:
         return 2
     workspace = work / "workspace"
     if not (workspace / "etc").is_dir():
-        _run([bin_dir / "tempest", "init", workspace], cwd=work)
+        init = ["init", "--workspace-path", work / "workspaces.yaml", workspace]
+        _run([bin_dir / "tempest", *init], cwd=work, stdout=subprocess.DEVNULL)
     values = _settings(workspace, args.set)
     _render(args.conformance / "tempest.conf.in", workspace / "etc" / "tempest.conf", values)
     load_list = work / "load-list"
