@@ -63,10 +63,10 @@ COMPONENTS: dict[str, Entry] = {
         "gureum.nova.components:NovaMetadataApi", CONTROL, "What a guest asks about itself.", 8775
     ),
     "nova-scheduler": Entry(
-        "gureum.nova.components:NovaScheduler", CONTROL, "Chooses a host for a server."
+        "gureum.nova.scheduler.component:NovaScheduler", CONTROL, "Chooses a host for a server."
     ),
     "nova-conductor": Entry(
-        "gureum.nova.components:NovaConductor",
+        "gureum.nova.conductor.component:NovaConductor",
         CONTROL,
         "Runs the sagas; stands before the database.",
     ),
@@ -110,6 +110,8 @@ OPTION_MODULES: tuple[str, ...] = (
     "gureum.glance.config",
     "gureum.placement.config",
     "gureum.nova.config",
+    "gureum.nova.conductor.config",
+    "gureum.nova.scheduler.config",
     "gureum.nova.agent.config",
     "gureum.neutron.config",
     "gureum.nova.metadata.config",

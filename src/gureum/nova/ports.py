@@ -192,6 +192,6 @@ def nic_of(port: Port, around: Surroundings, tag: str | None = None) -> Nic:
         mac=port.mac,
         tag=tag,
         keep=port.keep,
-        spec=msgspec.to_builtins(spec),
+        spec=msgspec.json.decode(msgspec.json.encode(spec)),
         addresses=(*fixed, *floating),
     )

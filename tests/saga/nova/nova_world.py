@@ -3,6 +3,7 @@ placement, ports.
 """
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from gureum.core.bus import Journal, open_bus
@@ -28,7 +29,7 @@ from gureum.nova.scheduler.config import FilterSchedulerOptions, SchedulerOption
 from gureum.nova.scheduler.contract import Scheduler
 from gureum.nova.store import mappings, server_nics
 from gureum.nova.store import servers as store
-from gureum.nova.store.tables import API, CELL, CELL0, CELL1
+from gureum.nova.store.tables import API, CELL, CELL0, CELL1, server_faults
 
 CTX = Context(request_id="req-1", user_id="u" * 32, project_id="p" * 32, project_name="demo",
               user_name="alice", roles=("member",))
@@ -88,8 +89,6 @@ class NovaWorld:
         )
 
     def engine(self, cell=CELL1, name="conductor"):
-        from dataclasses import replace
-
         return Engine(self.cells[cell], self.store, sagas.ALL,
                       deps=replace(self.deps, cell=cell), name=name)
 
@@ -156,8 +155,6 @@ class NovaWorld:
             return store.get(tx, server_id, deleted=deleted)
 
     def faults(self, server_id, cell=CELL1):
-        from gureum.nova.store.tables import server_faults
-
         with self.cells[cell].read() as tx:
             wanted = server_faults.select().where(server_faults.c.server_id == server_id)
             return tx.all(wanted)
@@ -180,6 +177,13 @@ class NovaWorld:
     def guests(self):
         return {state.guest_id: host for host, driver in self.drivers.items()
                 for state in driver.guest_states()}
+
+    def provider(self, host):
+        names = {name: provider for provider, name in self.placement.names.items()}
+        return names[f"{host}.example"]
+
+    def replaced(self, **values):
+        return replace(self.deps, **values)
 
     def effects(self, server_id):
         """Name every outside effect that a server has."""

@@ -1,0 +1,1 @@
+"""Loops that keep Nova's databases, placement and Neutron in agreement."""
