@@ -18,7 +18,6 @@ from pathlib import Path
 from gureum.cli.place import Place
 from gureum.core.runner import CommandError, Runner
 from gureum.provision.ledger import Ledger
-from gureum.provision.packages import installed
 from gureum.provision.steps import Progress, StepFailed
 
 USER = "gureum"
@@ -279,8 +278,3 @@ def check_machine(runner: Runner) -> str:
     if free_gib < 3:
         raise StepFailed(f"{free_gib:.1f} GiB are free in /var/lib; 3 GiB are needed")
     return f"{os.cpu_count()} CPUs, {memory_mib / 1024:.0f} GiB memory, {free_gib:.0f} GiB disk"
-
-
-def debian_packages(runner: Runner) -> set[str]:
-    """What dpkg says is installed, for `doctor`."""
-    return installed(runner)

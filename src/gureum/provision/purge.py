@@ -5,7 +5,6 @@ the ledger nor a name of this cloud's own making shows to be ours.
 """
 
 import contextlib
-import os
 import pwd
 import shutil
 from pathlib import Path
@@ -162,8 +161,3 @@ class Purge:
             return "is gone"
         self.runner.run(["userdel", host.USER], timeout_s=60, check=False)
         return f"{host.USER} removed"
-
-
-def is_ours(path: Path) -> bool:
-    """Whether the caller may purge a cloud here."""
-    return not path.exists() or path.stat().st_uid == os.geteuid() or os.geteuid() == 0
