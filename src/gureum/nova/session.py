@@ -18,7 +18,7 @@ def service_session(runtime: Runtime) -> Session:
     url = common.auth_url or f"http://{runtime.cloud.address}:{runtime.port(KEYSTONE_PORT)}/v3"
     credentials = Credentials(
         auth_url=url,
-        username=USER,
+        username=common.name_prefix + USER,
         password=own.password,
         project_name=common.project_name,
         region=runtime.cloud.region,
