@@ -170,7 +170,6 @@ def _first_settings(cloud: Cloud, known: dict[str, set[str]]) -> settings.Table:
     if cloud.simulated:
         table["bus"] = {"transport_url": "local://"}
         table["nova.compute"] = {"compute_driver": "fake"}
-        table["neutron.ml2"] = {"mechanism_drivers": ["fake"]}
     else:
         datapath = host.datapath_type(cloud.runner)
         mappings = {"physnet1": outside.bridge}
