@@ -114,9 +114,11 @@ class LibvirtDriver(ComputeDriver, HasConsoles, HasInterfaces):
             | libvirt.VIR_DOMAIN_STATS_VCPU
             | libvirt.VIR_DOMAIN_STATS_BALLOON
         )
-        info, version, stats = self._connection.call(
+        info, memory_kib, version, stats = self._connection.call(
             lambda c: (
                 c.getInfo(),
+                # getInfo counts what the kernel knew at boot, not memory that came later.
+                c.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"],
                 c.getVersion(),
                 [(d.UUIDString(), s) for d, s in c.getAllDomainStats(wanted, _NOWAIT)],
             )
@@ -131,7 +133,7 @@ class LibvirtDriver(ComputeDriver, HasConsoles, HasInterfaces):
             hypervisor_version=version,
             host_ip=self._options.my_ip,
             vcpus=info[2],
-            memory_mib=info[1],
+            memory_mib=memory_kib // _KIB_PER_MIB,
             disk_gib=room.total_gib,
             vcpus_used=sum(one.get("vcpu.maximum", 0) for one in ours),
             memory_used_mib=self._options.reserved_host_memory_mb
