@@ -6,15 +6,20 @@ from gureum.core.service import DatabaseSpec, Service
 from gureum.core.spec import operations_of
 from gureum.neutron import config, policy
 from gureum.neutron.api import (
+    address_groups,
     agents,
+    availability,
     extensions,
     floatingips,
     networks,
     ports,
     quotas,
+    rbac_policies,
     routers,
     security_groups,
+    subnetpools,
     subnets,
+    tags,
     versions,
 )
 from gureum.neutron.api.common import PREFIX, list_keys
@@ -35,7 +40,12 @@ SERVICE = Service(
         security_groups,
         agents,
         quotas,
+        subnetpools,
+        address_groups,
+        rbac_policies,
+        availability,
         extensions,
+        tags,
     ),
     root_operations=operations_of(versions),
     rules=policy.RULES,

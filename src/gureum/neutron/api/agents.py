@@ -23,12 +23,12 @@ from gureum.core.spec import (
 from gureum.neutron.api.common import ListQuery, ShowQuery, View
 from gureum.neutron.api.networks import Network
 from gureum.neutron.api.routers import Router
-from gureum.neutron.errors import (
+from gureum.neutron.errors import NetworkNotFound
+from gureum.neutron.errors_l3 import (
     AgentNotFound,
     InvalidDHCPAgent,
     InvalidL3Agent,
     NetworkHostedByDHCPAgent,
-    NetworkNotFound,
     NetworkNotHostedByDhcpAgent,
     RouterHostedByL3Agent,
     RouterNotFound,

@@ -24,12 +24,11 @@ from gureum.neutron.api.common import (
     view_target,
 )
 from gureum.neutron.api.ports import DnsName
-from gureum.neutron.errors import (
+from gureum.neutron.errors import IpAddressGenerationFailure, OverQuota
+from gureum.neutron.errors_l3 import (
     ExternalGatewayForFloatingIPNotFound,
     FloatingIPNotFound,
     FloatingIPPortAlreadyAssociated,
-    IpAddressGenerationFailure,
-    OverQuota,
 )
 from gureum.neutron.logic import floatingips
 from gureum.neutron.store.query import list_page

@@ -35,11 +35,9 @@ from gureum.neutron.api.common import (
     rule_target,
     view_target,
 )
-from gureum.neutron.errors import (
+from gureum.neutron.errors import IpAddressInUse, OverQuota, PortInUse
+from gureum.neutron.errors_l3 import (
     InvalidRoutes,
-    IpAddressInUse,
-    OverQuota,
-    PortInUse,
     RouterExternalGatewayInUseByFloatingIp,
     RouterInterfaceInUseByFloatingIP,
     RouterInterfaceNotFound,

@@ -40,9 +40,9 @@ from gureum.neutron.api.common import (
     view_target,
 )
 from gureum.neutron.deps import Deps
-from gureum.neutron.errors import (
+from gureum.neutron.errors import OverQuota
+from gureum.neutron.errors_security import (
     DuplicateSecurityGroupRuleInPost,
-    OverQuota,
     SecurityGroupCannotRemoveDefault,
     SecurityGroupCannotUpdateDefault,
     SecurityGroupDefaultAlreadyExists,

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from gureum.core.context import Context
 from gureum.core.db import Conflict, Tx
 from gureum.core.spec import BadRequest, Struct
-from gureum.neutron.errors import (
+from gureum.neutron.errors_l3 import (
     ExternalGatewayForFloatingIPNotFound,
     FloatingIPPortAlreadyAssociated,
 )

@@ -22,7 +22,7 @@ from gureum.neutron.errors import (
     VlanIdInUse,
 )
 from gureum.neutron.logic import ports as port_logic
-from gureum.neutron.logic import quota
+from gureum.neutron.logic import quota, sharing
 from gureum.neutron.ml2.base import InvalidSegment, Segment
 from gureum.neutron.store import changes, rows
 from gureum.neutron.store import networks as store
@@ -60,9 +60,9 @@ def create(ctx: Context, tx: Tx, new: Struct, project_id: str) -> View:
     mtu = _mtu(tx, new.get("mtu", 0) or 0, found)
     tx.update(t.networks, t.networks.c.id == network_id, mtu=mtu)
     if new.get("shared", False):
-        _open(tx, network_id, project_id, "access_as_shared")
+        sharing.open_to_all(tx, "network", network_id, project_id)
     if external:
-        _open(tx, network_id, project_id, "access_as_external")
+        sharing.open_to_all(tx, "network", network_id, project_id, sharing.EXTERNAL)
         if new.get("is_default", False):
             _make_default(tx, network_id)
     elif new.get("is_default", False):
@@ -156,31 +156,6 @@ def _mtu(tx: Tx, asked: int, found: Sequence[Segment]) -> int:
     return asked
 
 
-def _open(tx: Tx, network_id: str, project_id: str, action: str) -> None:
-    rbac = t.rbac_policies.c
-    there = sa.select(rbac.id).where(
-        rbac.object_id == network_id, rbac.action == action, rbac.target_tenant == "*"
-    )
-    if tx.first(there) is None:
-        tx.insert(
-            t.rbac_policies,
-            id=rows.new_id(),
-            project_id=project_id,
-            object_type="network",
-            object_id=network_id,
-            action=action,
-            target_tenant="*",
-        )
-
-
-def _close(tx: Tx, network_id: str, action: str) -> None:
-    rbac = t.rbac_policies.c
-    tx.delete(
-        t.rbac_policies,
-        sa.and_(rbac.object_id == network_id, rbac.action == action, rbac.target_tenant == "*"),
-    )
-
-
 def _make_default(tx: Tx, network_id: str) -> None:
     c = t.networks.c
     if tx.first(sa.select(c.id).where(c.is_default.is_(True), c.id != network_id)) is not None:
@@ -232,11 +207,11 @@ def _same_provider(network: Mapping[str, Any], new: Struct) -> None:
 
 def _share(ctx: Context, tx: Tx, network: Mapping[str, Any], shared: bool) -> None:
     if shared:
-        _open(tx, network["id"], network["project_id"], "access_as_shared")
+        sharing.open_to_all(tx, "network", network["id"], network["project_id"])
         return
     if used_by_others(tx, network["id"], network["project_id"]):
         raise InvalidSharedSetting(network=network["name"])
-    _close(tx, network["id"], "access_as_shared")
+    sharing.close_to_all(tx, network["id"])
 
 
 def used_by_others(tx: Tx, network_id: str, project_id: str, target: str = "*") -> bool:
@@ -268,7 +243,7 @@ def used_by_others(tx: Tx, network_id: str, project_id: str, target: str = "*") 
 
 def _set_external(tx: Tx, network: Mapping[str, Any], external: bool) -> None:
     if external:
-        _open(tx, network["id"], network["project_id"], "access_as_external")
+        sharing.open_to_all(tx, "network", network["id"], network["project_id"], sharing.EXTERNAL)
         return
     c = t.ports.c
     gateways = sa.select(c.id).where(

@@ -11,9 +11,8 @@ import sqlalchemy as sa
 from gureum.core.context import Context
 from gureum.core.db import Tx
 from gureum.core.spec import BadRequest, Struct
-from gureum.neutron.errors import (
-    IpAddressInUse,
-    PortInUse,
+from gureum.neutron.errors import IpAddressInUse, PortInUse
+from gureum.neutron.errors_l3 import (
     RouterInterfaceInUseByFloatingIP,
     RouterInterfaceNotFound,
     RouterInterfaceNotFoundForSubnet,

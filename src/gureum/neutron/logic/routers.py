@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from gureum.core.context import Context
 from gureum.core.db import Tx
 from gureum.core.spec import BadRequest, Struct
-from gureum.neutron.errors import (
+from gureum.neutron.errors_l3 import (
     InvalidRoutes,
     RouterExternalGatewayInUseByFloatingIp,
     RouterInUse,
@@ -197,7 +197,7 @@ def check_routes_stay(
     for subnet in going:
         network = ipaddress.ip_network(subnet.cidr)
         if any(inside(network, route["nexthop"]) for route in routes):
-            from gureum.neutron.errors import RouterInterfaceInUseByRoute
+            from gureum.neutron.errors_l3 import RouterInterfaceInUseByRoute
 
             raise RouterInterfaceInUseByRoute(subnet_id=subnet.id, router_id=router_id)
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from gureum.core.context import Context
 from gureum.core.db import Conflict, Stale, Tx
 from gureum.core.spec import Struct
-from gureum.neutron.errors import (
+from gureum.neutron.errors_security import (
     SecurityGroupCannotRemoveDefault,
     SecurityGroupCannotUpdateDefault,
     SecurityGroupDefaultAlreadyExists,

@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from gureum.core.context import Context
 from gureum.core.db import Conflict, Tx
 from gureum.core.spec import Struct
-from gureum.neutron.errors import (
-    AddressGroupNotFound,
+from gureum.neutron.errors_pools import AddressGroupNotFound
+from gureum.neutron.errors_security import (
     SecurityGroupEthertypeConflictWithProtocol,
     SecurityGroupInvalidIcmpValue,
     SecurityGroupInvalidPortRange,

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from gureum.core.context import Context
 from gureum.core.db import Tx
 from gureum.core.spec import BadRequest, Struct
-from gureum.neutron.errors import (
+from gureum.neutron.errors_pools import (
     MaxPrefixSubnetAllocationError,
     MinPrefixSubnetAllocationError,
     SubnetAllocationError,

@@ -23,11 +23,11 @@ from gureum.neutron.errors import (
     InvalidAllocationPool,
     InvalidInput,
     IpAddressInUse,
-    NetworkSubnetPoolAffinityError,
     OutOfBoundsAllocationPool,
     OverlappingAllocationPools,
     SubnetInUse,
 )
+from gureum.neutron.errors_pools import NetworkSubnetPoolAffinityError
 from gureum.neutron.logic import dhcp, ipam, quota, subnet_allocation
 from gureum.neutron.logic import ports as port_logic
 from gureum.neutron.store import addresses, changes, rows

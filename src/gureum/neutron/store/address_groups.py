@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gureum.neutron.errors import AddressGroupNotFound
+from gureum.neutron.errors_pools import AddressGroupNotFound
 from gureum.neutron.store import tables as t
 from gureum.neutron.store.networks import shared_filter
 from gureum.neutron.store.query import Noun, own_or_granted

@@ -12,7 +12,7 @@ from gureum.core.context import Context
 from gureum.core.db import Conflict, Stale, Tx
 from gureum.core.db.types import utc_now
 from gureum.neutron.agents.contract import AgentReport
-from gureum.neutron.errors import AgentNotFound
+from gureum.neutron.errors_l3 import AgentNotFound
 from gureum.neutron.store import tables as t
 from gureum.neutron.store.query import Noun, View, Where, flag, moment
 from gureum.neutron.store.rows import new_id

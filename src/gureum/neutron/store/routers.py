@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from gureum.core.context import Context
 from gureum.core.db import Tx
-from gureum.neutron.errors import FloatingIPNotFound, RouterNotFound
+from gureum.neutron.errors_l3 import FloatingIPNotFound, RouterNotFound
 from gureum.neutron.store import addresses
 from gureum.neutron.store import tables as t
 from gureum.neutron.store.query import Noun, View, Where, grouped, own, standard_views

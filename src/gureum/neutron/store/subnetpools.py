@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from gureum.core.context import Context
 from gureum.core.db import Tx
-from gureum.neutron.errors import AddressScopeNotFound, SubnetPoolNotFound
+from gureum.neutron.errors_pools import AddressScopeNotFound, SubnetPoolNotFound
 from gureum.neutron.store import tables as t
 from gureum.neutron.store.networks import shared_filter
 from gureum.neutron.store.query import (
