@@ -35,7 +35,7 @@ class ImageApi(ImageSource):
         base = access.endpoint.rstrip("/").removesuffix("/v2")
         self._client = httpx.Client(
             base_url=f"{base}/v2",
-            headers={"X-Auth-Token": access.token},
+            headers={"X-Auth-Token": access.token, "Accept-Encoding": "identity"},
             timeout=timeout_s,
             follow_redirects=False,
             trust_env=False,
@@ -58,7 +58,7 @@ class ImageApi(ImageSource):
             with self._client.stream("GET", f"/images/{image_id}/file") as response:
                 if response.status_code != 200:
                     raise ImageUnavailable(f"image {image_id}: answered {response.status_code}")
-                yield from response.iter_raw(_CHUNK_BYTES)
+                yield from response.iter_bytes(_CHUNK_BYTES)
         except httpx.HTTPError as error:
             raise ImageUnavailable(f"image {image_id}: {type(error).__name__}") from error
 
