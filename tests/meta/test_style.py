@@ -124,7 +124,9 @@ def test_no_print_outside_the_command_line():
     found = [
         f"{module.name}:{node.lineno}"
         for module in modules()
-        if module.parts and module.parts[0] not in allowed
+        if module.parts
+        and module.parts[0] not in allowed
+        and module.parts[-1] != "child"  # its output is what its parent reads
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)

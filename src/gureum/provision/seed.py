@@ -24,15 +24,8 @@ class Flavor:
     disk_gib: int
 
 
-FLAVORS = (
-    Flavor("1", "m1.tiny", 1, 512, 1),
-    Flavor("2", "m1.small", 1, 2048, 20),
-    Flavor("3", "m1.medium", 2, 4096, 40),
-    Flavor("4", "m1.large", 4, 8192, 80),
-    Flavor("5", "m1.xlarge", 8, 16384, 160),
-    Flavor("g1", "g1.small", 1, 256, 1),
-)
-"""The classic sizes, and g1.small: enough for the guest image."""
+FLAVORS = (Flavor("g1", "g1.small", 1, 256, 1),)
+"""Enough for the guest image. The classic sizes are in Nova's own bootstrap."""
 
 IMAGE = "gureum-guest"
 
