@@ -40,13 +40,14 @@ OPTIONS = ComputeOptions(
 
 
 class NovaWorld:
-    def __init__(self, directory, hosts=("h1",), *, options=None):
+    def __init__(self, directory, hosts=("h1",), *, options=None, placement=None, ports=None):
         self.directory = directory
         self.clock = HandClock()
         self.api = self._database("nova_api", API)
         self.cells = {CELL0: self._database("nova_cell0", CELL),
                       CELL1: self._database("nova_cell1", CELL)}
-        self.placement, self.ports = MemoryPlacement(), MemoryPorts()
+        self.placement = placement or MemoryPlacement()
+        self.ports = ports or MemoryPorts()
         self.bus = open_bus("local://")
         self.store = SagaStore(CELL, clock=self.clock)
         self.conductor = ComputeStateWorker(
