@@ -71,8 +71,12 @@ class ApiComponent(Component):
             self.name,
             runtime.cloud.bind_address,
             runtime.port(self.port),
-            App(self.dispatcher, runtime.pools),
+            self.application(runtime),
         )
+
+    def application(self, runtime: Runtime) -> Any:
+        """Return the ASGI application of the dispatcher; a service with older paths wraps it."""
+        return App(self.dispatcher, runtime.pools)
 
     def stop(self) -> None:
         """Nothing of its own runs; the process drains the port."""
