@@ -34,11 +34,16 @@ class Guests(Protocol):
         ...
 
 
+def tell_nobody(server_ids: list[str]) -> None:
+    """Leave it to the reconciler."""
+
+
 @dataclass(slots=True)
 class Deps:
     """The service's own object, on every transaction as `tx.deps`.
 
-    cells: by cell name. compute: the way to a host's agent. sagas: by name.
+    cells: by cell name. compute: the way to a host's agent. sagas: by name. refresh_ports: a hint that the
+    network service changed ports of servers.
     """
 
     api: Database
@@ -54,6 +59,7 @@ class Deps:
     vnc: VncOptions = field(default_factory=VncOptions)
     consoles: ConsoleAuthOptions = field(default_factory=ConsoleAuthOptions)
     novnc_url: str = "http://127.0.0.1:6080/vnc_auto.html"
+    refresh_ports: Callable[[list[str]], None] = tell_nobody
 
     @property
     def cell0(self) -> Database:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gureum.core.context import Context
-from gureum.core.spec import Json, ListOf, Reply, String, Struct, operation
+from gureum.core.spec import Id, IpAddress, Json, ListOf, Reply, String, Struct, operation
 from gureum.nova.api.server_shapes import TAG, metadata_field
 from gureum.nova.deps import Deps
 from gureum.nova.errors import (
@@ -19,12 +19,13 @@ from gureum.nova.errors import (
     NetworkNotFound,
     NotReady,
     OverQuota,
+    PortInUse,
     PortNotFound,
     ServerNotFound,
     TagNotFound,
     WrongState,
 )
-from gureum.nova.logic import server_parts
+from gureum.nova.logic import interfaces, server_parts
 from gureum.nova.logic.hosts_call import ask
 from gureum.nova.logic.server_load import Server, load
 from gureum.nova.outside import GroupFacts, PortFacts
@@ -62,6 +63,21 @@ class PortShown(Struct):
     port_state = String("State.")
     fixed_ips = Json("Addresses.")
     tag = String("Device tag.", since="2.70")
+
+
+class FixedIp(Struct):
+    """A wanted address."""
+
+    ip_address = IpAddress("Address.", required=True)
+
+
+class PortWanted(Struct):
+    """A port to plug: one that exists, or a new one in a network."""
+
+    port_id = Id("Port.", uuid=True)
+    net_id = Id("Network.", uuid=True)
+    fixed_ips = ListOf(FixedIp, "Wanted address.", min=1, max=1)
+    tag = String("Device tag.", min=1, max=60, pattern=TAG, since="2.49")
 
 
 class GroupShown(Struct):
@@ -380,6 +396,40 @@ def list_interfaces(ctx: Context, deps: Deps, server: Server) -> Any:
 def show_interface(ctx: Context, deps: Deps, found: _Keyed) -> Any:
     """Show a port of a server."""
     return _port(*server_parts.port(ctx, deps, found.server, found.key))
+
+
+@operation(
+    "POST",
+    "/servers/{server_id}/os-interface",
+    policy=PREFIX + "os-attach-interfaces:create",
+    load=load,
+    wrap="interfaceAttachment",
+    optional_body=True,
+    status=200,
+    request=PortWanted,
+    response=PortShown,
+    manual=True,
+    errors=(ServerNotFound, WrongState, Bad, PortInUse, Locked),
+)
+def attach_interface(ctx: Context, deps: Deps, server: Server, new: PortWanted) -> Any:
+    """Plug a port into a server; answered when it is in."""
+    port_id = interfaces.attach(ctx, deps, server, new)
+    return _port(*server_parts.port(ctx, deps, server, port_id))
+
+
+@operation(
+    "DELETE",
+    "/servers/{server_id}/os-interface/{port_id}",
+    policy=PREFIX + "os-attach-interfaces:delete",
+    load=load_with_key,
+    status=202,
+    manual=True,
+    waits=False,
+    errors=(ServerNotFound, PortNotFound, WrongState, Locked),
+)
+def detach_interface(ctx: Context, deps: Deps, found: _Keyed) -> None:
+    """Unplug a port from a server; one that was made for it is deleted."""
+    interfaces.detach(ctx, deps, found.server, found.key)
 
 
 # -- security groups, password, counters -----------------------------------------------------------

@@ -46,20 +46,24 @@ class Server:
         return str(self.row.user_id)
 
 
-def load(ctx: Context, deps: Deps, server_id: str, *rest: str) -> Server:
-    """Return a live server. Raises: ServerNotFound."""
-    return _load(ctx, deps, server_id, deleted=False)
+def load(ctx: Context, deps: Deps, server_id: str, *, any_project: bool = False) -> Server:
+    """Return a live server. `any_project`: for other services. Raises: ServerNotFound."""
+    return _load(ctx, deps, server_id, deleted=False, any_project=any_project)
 
 
-def load_any(ctx: Context, deps: Deps, server_id: str, *rest: str) -> Server:
+def load_any(ctx: Context, deps: Deps, server_id: str) -> Server:
     """Return a server, deleted or not. Raises: ServerNotFound."""
     return _load(ctx, deps, server_id, deleted=True)
 
 
-def _load(ctx: Context, deps: Deps, server_id: str, *, deleted: bool) -> Server:
+def _load(
+    ctx: Context, deps: Deps, server_id: str, *, deleted: bool, any_project: bool = False
+) -> Server:
     with deps.api.read() as tx:
         mapping = mappings.get(tx, server_id)
-    visible = mapping is not None and (ctx.is_admin or mapping.project_id == ctx.project_id)
+    visible = mapping is not None and (
+        any_project or ctx.is_admin or mapping.project_id == ctx.project_id
+    )
     if mapping is None or not visible or mapping.cell not in deps.cells:
         raise ServerNotFound(server_id=server_id)
     tried = [mapping.cell, *(cell for cell in deps.cells if cell != mapping.cell)]

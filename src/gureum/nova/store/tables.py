@@ -10,6 +10,7 @@ as rows with `deleted` set, for `changes-since`, instance actions and usage.
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 from gureum.core.db.types import JsonText, UtcDateTime
 from gureum.core.saga.store import saga_tables
@@ -24,7 +25,12 @@ DATABASE_OF_CELL = {CELL0: "nova_cell0", CELL1: "nova_cell1"}
 _ID = sa.String(36)
 _OWNER = sa.String(64)
 _HOST = sa.String(255)
-_KIND: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+_LONG_TEXT = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+_KIND: dict[str, Any] = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+}
 
 
 def _moment(name: str, *, nullable: bool = True) -> "sa.Column[object]":
@@ -271,7 +277,7 @@ servers = sa.Table(
     sa.Column("key_name", sa.String(255)),
     sa.Column("key_type", sa.String(8)),
     sa.Column("public_key", sa.Text),
-    sa.Column("user_data", sa.Text(2**24)),
+    sa.Column("user_data", _LONG_TEXT),
     sa.Column("config_drive", sa.Boolean(create_constraint=False), nullable=False, default=False),
     sa.Column("access_ipv4", sa.String(39)),
     sa.Column("access_ipv6", sa.String(39)),

@@ -1,0 +1,1 @@
+"""Migrations: one package a kind of database."""
