@@ -30,8 +30,10 @@ PROLOGUE = "set -eu -o pipefail; PATH=$PATH:/sbin:/usr/sbin; "
 class Guest:
     """A running guest, reached through a port on loopback."""
 
-    def __init__(self, folder: Path, port: int, key: Path) -> None:
-        self.folder, self.port, self.key = folder, port, key
+    def __init__(
+        self, folder: Path, port: int, key: Path, process: subprocess.Popen[bytes]
+    ) -> None:
+        self.folder, self.port, self.key, self.process = folder, port, key, process
 
     def ssh(self, command: str, *, password: str | None = None, check: bool = True) -> Completed:
         options = ["-q", "-p", str(self.port)]
@@ -76,7 +78,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> GuestImage:
     return build(Runner(), folder / "gureum-guest.qcow2", folder / "cache", triple=True)
 
 
-def _config_drive(folder: Path, key: Path) -> Path:
+def _config_drive(folder: Path, key: Path, name: str = "my-server") -> Path:
     latest = folder / "drive" / "openstack" / "latest"
     latest.mkdir(parents=True)
     (folder / "drive" / "openstack" / "content").mkdir()
@@ -85,8 +87,8 @@ def _config_drive(folder: Path, key: Path) -> Path:
     (latest / "meta_data.json").write_text(
         json.dumps(
             {
-                "uuid": "6a1c2f9e-0000-4000-8000-000000000001",
-                "hostname": "my-server.novalocal",
+                "uuid": f"id-of-{name}",
+                "hostname": f"{name}.novalocal",
                 "public_keys": {"mine": key.with_suffix(".pub").read_text()},
                 "admin_pass": "Newpass1234'x",
                 "files": [{"path": "/etc/injected", "content_path": "/content/0000"}],
@@ -114,7 +116,7 @@ def _start(folder: Path, arguments: list[str], key: Path) -> Iterator[Guest]:
          "-device", "virtio-net-pci,netdev=n", *arguments],
     )  # fmt: skip
     try:
-        guest = Guest(folder, port, key)
+        guest = Guest(folder, port, key, process)
         deadline = time.monotonic() + 10
         while not (folder / "console.log").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -255,11 +257,25 @@ def test_triple_boots_with_its_root_on_the_whole_disk(image: GuestImage, tmp_pat
         assert guest.ssh("id -un", password="gureum").stdout.strip() == "gureum"
 
 
-def test_power_button_shuts_the_guest_down(guest: Guest) -> None:
-    """The last test of the running guest."""
+def test_disk_started_as_a_new_server_takes_its_name_and_key(guest: Guest, tmp_path: Path) -> None:
+    """The last test of the running guest: the power button ends it, as before a snapshot."""
+    host_key = guest.ssh("sudo dropbearkey -y -f /etc/dropbear/dropbear_*5519_host_key").stdout
     with socket.socket(socket.AF_UNIX) as control:
         control.connect(str(guest.folder / "qmp"))
         for command in ("qmp_capabilities", "system_powerdown"):
             control.sendall(json.dumps({"execute": command}).encode() + b"\n")
             control.recv(4096)
-        guest.wait_for("gureum: going down")
+        guest.process.wait(timeout=60)
+    assert "gureum: going down" in guest.console()
+    key = _key(tmp_path)
+    drives = ["-drive", f"file={guest.folder}/disk.qcow2,if=virtio"]
+    drive = _config_drive(tmp_path, key, "copy")
+    drives += ["-drive", f"file={drive},media=cdrom,format=raw"]
+    for copy in _start(tmp_path, drives, key):
+        copy.wait_for("is set up after")
+        assert copy.ssh("hostname").stdout.strip() == "copy"
+        copy.key = guest.key
+        assert copy.ssh("hostname", check=False).code != 0
+        copy.key = key
+        shown = copy.ssh("sudo dropbearkey -y -f /etc/dropbear/dropbear_*5519_host_key")
+        assert shown.stdout != host_key

@@ -6,7 +6,7 @@ other than `BUILD_PACKAGES`. Follows `guest-image.md` of the conformance pages.
 """
 
 # What the machine that builds needs; everything that goes into the image is only downloaded.
-BUILD_PACKAGES: tuple[str, ...] = ("e2fsprogs", "qemu-utils", "dpkg", "apt")
+BUILD_PACKAGES: tuple[str, ...] = ("e2fsprogs", "qemu-utils", "dpkg", "apt", "zstd")
 
 IMAGE_NAME = "gureum-guest"
 GUEST_USER = "gureum"

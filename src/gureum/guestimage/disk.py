@@ -4,6 +4,7 @@ Owns: the ext4 file system from a folder, the master boot record and the boot lo
 it, the qcow2 file. Must not: mount anything or use loop devices.
 """
 
+import os
 import struct
 from pathlib import Path
 
@@ -23,14 +24,17 @@ _FEATURES = (
     "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,flex_bg,sparse_super,"
     "large_file,huge_file,dir_nlink,extra_isize,64bit,metadata_csum"
 )
-_NO_TIME = "1700000000"
+_NO_TIME_S = 1_700_000_000
 
 
 def make_ext4(runner: Runner, tree: Path, image: Path, size_mib: int) -> None:
     """Write an ext4 file system with the content of `tree`, owned by root and the guest's user."""
     with image.open("wb") as file:
         file.truncate(size_mib * MIB)
-    env = {"MKE2FS_CONFIG": "/dev/null", "E2FSPROGS_FAKE_TIME": _NO_TIME}
+    for path in tree.rglob("*"):
+        os.utime(path, (_NO_TIME_S, _NO_TIME_S), follow_symlinks=False)
+    os.utime(tree, (_NO_TIME_S, _NO_TIME_S))
+    env = {"MKE2FS_CONFIG": "/dev/null", "E2FSPROGS_FAKE_TIME": str(_NO_TIME_S)}
     runner.run(
         [
             *("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "8192"),
@@ -50,12 +54,16 @@ def make_ext4(runner: Runner, tree: Path, image: Path, size_mib: int) -> None:
 
 
 def ownership_script(tree: Path) -> str:
-    """Return the debugfs commands that give every file its owner, whoever built the tree."""
+    """Return the debugfs commands that give every file its owner and times, whoever built it."""
     lines: list[str] = []
     for path in sorted(tree.rglob("*")):
         name = path.relative_to(tree)
         owner = USER_ID if name.parts[:2] == ("home", "gureum") else 0
         lines += [f'sif "/{name}" uid {owner}', f'sif "/{name}" gid {owner}']
+    for path in (tree, *sorted(tree.rglob("*"))):
+        # What no one can set on the files of the tree: when their inodes were changed and read.
+        shown = "" if path == tree else str(path.relative_to(tree))
+        lines += [f'sif "/{shown}" {kind} @{_NO_TIME_S}' for kind in ("ctime", "atime")]
     return "\n".join(lines) + "\n"
 
 

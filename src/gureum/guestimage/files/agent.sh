@@ -16,13 +16,16 @@ ask() { jq -r "$1" "$work/meta_data.json" 2>/dev/null; }
 
 from_config_drive() {
     tries=0
-    # A CD-ROM drive shows up a moment after its driver was loaded.
-    while [ "$tries" -lt 10 ]; do
-        device=$(blkid -L config-2 -o device || blkid -L CONFIG-2 -o device) && break
-        ls /sys/class/scsi_host 2>/dev/null | grep -q . || return 1
+    # A CD-ROM drive shows up a moment after its driver was loaded; each look costs half a second
+    # where there is no KVM, so the first look that saw a drive is the last but one.
+    while [ "$tries" -lt 5 ]; do
+        device=$(blkid -L config-2 -o device) && break
+        ls /sys/class/scsi_host 2>/dev/null | grep -q . || break
+        [ -e /sys/block/sr0 ] && [ "$tries" -lt 3 ] && tries=3
         tries=$((tries + 1))
         usleep 200000
     done
+    [ -n "$device" ] || device=$(blkid -L CONFIG-2 -o device)
     [ -n "$device" ] || return 1
     mkdir -p "$work/drive"
     mount -o ro "$device" "$work/drive" || return 1
