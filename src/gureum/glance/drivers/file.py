@@ -1,0 +1,193 @@
+"""The file store: a folder with one file an image, named as its id.
+
+A file is whole or absent: bytes come into `.uploads/HOLDER/`, are synced, and are renamed. Every process
+holds a lock on a file in its folder there as long as it lives, so that another one can tell a dead
+process's leftovers. Needs a file system with flock and rename; processes on several machines share it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from gureum.core.spec import File
+from gureum.glance.drivers.base import NoRoom, Store, Upload
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CHUNK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise NoRoom(str(error)) from error
+        raise
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class FileUpload(Upload):
+    """Bytes in a file of this process's folder."""
+
+    def __init__(self, store: FileStore, path: Path) -> None:
+        self._store = store
+        self._path = path
+        with _room():
+            self._file = path.open("xb", buffering=0)
+
+    def write(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        with _room():
+            while view:
+                view = view[self._file.write(view) :]
+
+    def seal(self) -> Path:
+        with _room():
+            os.fsync(self._file.fileno())
+        self._file.close()
+        return self._path
+
+    def publish(self, key: str) -> None:
+        with _room():
+            os.rename(self._path, self._store.path(key))
+            _sync_folder(self._store.folder)
+
+    def drop(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+class FileStore(Store):
+    """Bytes of images in a folder."""
+
+    name = "file"
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._uploads = self.folder / ".uploads"
+        self._uploads.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self.holder = uuid.uuid4().hex
+        self._own = self._uploads / self.holder
+        self._lock = self._hold()
+
+    def _hold(self) -> int:
+        lock = self._uploads / f"{self.holder}.lock"
+        while True:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # Between open and flock another process may have swept the file as a dead one's.
+            if lock.exists() and lock.stat().st_ino == os.fstat(handle).st_ino:
+                self._own.mkdir(mode=0o750)
+                return handle
+            os.close(handle)
+
+    def path(self, key: str) -> Path:
+        """Return where the bytes of a key lie. Raises: KeyError for a name that is no key."""
+        if not key.replace("-", "").isalnum():
+            raise KeyError(key)
+        return self.folder / key
+
+    def begin(self) -> Upload:
+        return FileUpload(self, self._own / uuid.uuid4().hex)
+
+    def size(self, key: str) -> int | None:
+        try:
+            return self.path(key).stat().st_size
+        except (FileNotFoundError, KeyError):
+            return None
+
+    def file(self, key: str) -> File | None:
+        path = self.path(key)
+        return File(str(path)) if path.exists() else None
+
+    def stream(self, key: str, offset: int, length: int | None) -> Iterator[bytes]:
+        try:
+            source = self.path(key).open("rb", buffering=0)
+        except FileNotFoundError:
+            raise KeyError(key) from None
+        with source:
+            source.seek(offset)
+            left = length
+            while left is None or left > 0:
+                chunk = source.read(_CHUNK_BYTES if left is None else min(left, _CHUNK_BYTES))
+                if not chunk:
+                    return
+                if left is not None:
+                    left -= len(chunk)
+                yield chunk
+
+    @contextlib.contextmanager
+    def local(self, key: str) -> Iterator[Path]:
+        path = self.path(key)
+        if not path.exists():
+            raise KeyError(key)
+        yield path
+
+    def rename(self, key: str, new: str) -> None:
+        try:
+            os.rename(self.path(key), self.path(new))
+        except FileNotFoundError:
+            raise KeyError(key) from None
+        _sync_folder(self.folder)
+
+    def delete(self, key: str) -> bool:
+        try:
+            self.path(key).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def keys(self) -> Iterator[str]:
+        with os.scandir(self.folder) as found:
+            for entry in found:
+                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                    yield entry.name
+
+    def is_alive(self, holder: str) -> bool:
+        if holder == self.holder:
+            return True
+        try:
+            handle = os.open(self._uploads / f"{holder}.lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    def sweep(self) -> int:
+        swept = 0
+        for lock in self._uploads.glob("*.lock"):
+            holder = lock.stem
+            if self.is_alive(holder):
+                continue
+            left = self._uploads / holder
+            if left.exists():
+                swept += sum(1 for _ in left.iterdir())
+                shutil.rmtree(left, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+        return swept
+
+    def close(self) -> None:
+        shutil.rmtree(self._own, ignore_errors=True)
+        (self._uploads / f"{self.holder}.lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            os.close(self._lock)

@@ -1,0 +1,1 @@
+"""Looking into uploaded bytes, in a child process under limits."""

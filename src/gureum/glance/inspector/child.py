@@ -1,0 +1,88 @@
+"""The program that looks into an image: run as a process of its own, never imported by the service.
+
+It limits its own memory, processor time and writing before it reads a byte, prints one JSON object, and
+ends. Usage: `python -m gureum.glance.inspector.child FILE QEMU_FORMAT MEMORY_MIB CPU_S`, with "-" for a
+format that qemu-img is not asked about.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import sys
+from typing import Any
+
+from oslo_utils.imageutils import format_inspector
+
+from gureum.core.runner import CommandError, CommandTimeout, Runner
+
+_QEMU_KEYS = ("backing-filename", "full-backing-filename", "backing-filename-format")
+
+
+def confine(memory_mib: int, cpu_s: int) -> None:
+    """Take from this process, and what it starts, what an inspection does not need."""
+    memory = memory_mib << 20
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+
+def inspect(path: str) -> dict[str, Any]:
+    """Return format, virtual size in bytes, and what is unsafe in a file."""
+    try:
+        found = format_inspector.detect_file_format(path)
+    except format_inspector.ImageFormatError as error:
+        return {"format": None, "faults": [f"the format cannot be told: {error}"]}
+    faults: list[str] = []
+    try:
+        found.safety_check()
+    except format_inspector.SafetyCheckFailed as error:
+        faults += [f"{name}: {reason}" for name, reason in sorted(error.failures.items())]
+    try:
+        size = int(found.virtual_size)
+    except (ValueError, TypeError, format_inspector.ImageFormatError):
+        size = 0
+    return {"format": str(found), "virtual_size": size, "faults": faults}
+
+
+def ask_qemu(path: str, name: str, cpu_s: int) -> dict[str, Any]:
+    """Return what qemu-img says of a file when it is told the format."""
+    if shutil.which("qemu-img") is None:
+        return {}
+    command = ["qemu-img", "info", "-f", name, "--output=json", path]
+    try:
+        done = Runner().run(command, timeout_s=cpu_s)
+    except CommandTimeout:
+        return {"faults": ["qemu-img did not end in time"]}
+    except CommandError as error:
+        return {"faults": [error.text.replace(path, "the image")[:300]]}
+    info = json.loads(done.stdout)
+    faults = [f"it names another file ({key})" for key in _QEMU_KEYS if info.get(key)]
+    special = (info.get("format-specific") or {}).get("data") or {}
+    if special.get("data-file"):
+        faults.append("it names another file (data-file)")
+    for extent in special.get("extents") or ():
+        if extent.get("filename") not in (None, path):
+            faults.append("it names another file (extent)")
+    return {"virtual_size": info.get("virtual-size"), "faults": faults}
+
+
+def main(args: list[str]) -> int:
+    """Inspect one file and print what was found."""
+    path, qemu_name, memory_mib, cpu_s = args[0], args[1], int(args[2]), int(args[3])
+    confine(memory_mib, cpu_s)
+    found = inspect(path)
+    if not found["faults"] and qemu_name != "-":
+        said = ask_qemu(path, qemu_name, cpu_s)
+        found["faults"] += said.get("faults", [])
+        if said.get("virtual_size") is not None:
+            found["virtual_size"] = said["virtual_size"]
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,113 @@
+"""What an image is: its attributes, the words they may have, and the moves of its status. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+QUEUED, SAVING, ACTIVE = "queued", "saving", "active"
+UPLOADING, IMPORTING = "uploading", "importing"
+DEACTIVATED, PENDING_DELETE = "deactivated", "pending_delete"
+
+STATUSES = (
+    QUEUED,
+    SAVING,
+    ACTIVE,
+    "killed",
+    "deleted",
+    UPLOADING,
+    IMPORTING,
+    PENDING_DELETE,
+    DEACTIVATED,
+)
+PUBLIC, COMMUNITY, SHARED, PRIVATE = "public", "community", "shared", "private"
+VISIBILITIES = (COMMUNITY, PUBLIC, PRIVATE, SHARED)
+
+PENDING, ACCEPTED, REJECTED = "pending", "accepted", "rejected"
+MEMBER_STATUSES = (PENDING, ACCEPTED, REJECTED)
+
+AMAZON = ("ami", "ari", "aki")
+"""Formats that are one word for container and disk: one of them names both."""
+
+READ_ONLY = frozenset(
+    {
+        "created_at",
+        "updated_at",
+        "status",
+        "checksum",
+        "size",
+        "virtual_size",
+        "direct_url",
+        "self",
+        "file",
+        "schema",
+        "stores",
+        "id",
+        "os_hash_algo",
+        "os_hash_value",
+    }
+)
+RESERVED = frozenset({"locations", "deleted", "deleted_at", "is_public", "members", "properties"})
+RESERVED_PREFIX = "os_glance"
+HASH_ALGORITHM = "sha512"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image. Sizes in bytes, min_disk in GiB, min_ram in MiB; project_id is its owner.
+
+    member_status: how the caller's project stands to a shared image of another, or None.
+    """
+
+    id: str
+    name: str | None
+    project_id: str | None
+    status: str
+    visibility: str
+    protected: bool
+    os_hidden: bool
+    min_disk: int
+    min_ram: int
+    disk_format: str | None
+    container_format: str | None
+    size: int | None
+    virtual_size: int | None
+    checksum: str | None
+    os_hash_algo: str | None
+    os_hash_value: str | None
+    created_at: datetime
+    updated_at: datetime
+    generation: int
+    upload_id: str | None = None
+    holder: str | None = None
+    tags: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+    member_status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What is known of bytes once they were read: size in bytes, md5 and sha512 in hex."""
+
+    size: int
+    checksum: str
+    os_hash_value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A project with which an image is shared."""
+
+    image_id: str
+    member_id: str
+    status: str
+    created_at: datetime
+    updated_at: datetime
+
+
+def formats_fit(disk: str | None, container: str | None) -> bool:
+    """Whether the two formats can stand together: an Amazon one must be both."""
+    named = {disk, container} - {None}
+    amazon = named & set(AMAZON)
+    return not amazon or len(named) == 1

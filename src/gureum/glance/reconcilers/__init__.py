@@ -1,0 +1,1 @@
+"""Loops that finish what a killed process left undone."""

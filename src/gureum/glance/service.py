@@ -1,0 +1,25 @@
+"""Glance's table of contents."""
+
+from __future__ import annotations
+
+from gureum.core.service import DatabaseSpec, Service
+from gureum.core.spec import operations_of
+from gureum.glance import errors
+from gureum.glance.api import data, images, info, members, schemas, versions
+from gureum.glance.config import OPTIONS
+from gureum.glance.policy import RULES
+from gureum.glance.store import tables
+
+SERVICE = Service(
+    name="glance",
+    type="image",
+    title="Image",
+    prefix="/v2",
+    operations=operations_of(images, data, members, schemas, info),
+    root_operations=operations_of(versions),
+    rules=RULES,
+    error_body=errors.error_body,
+    databases=[DatabaseSpec("glance", tables.metadata, "gureum.glance.store.migrations")],
+    options=OPTIONS,
+    components={"glance-api": "gureum.glance.components:GlanceApi"},
+)

@@ -1,0 +1,128 @@
+"""SQL of images with their tags and properties."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.db import Tx
+from gureum.core.db.types import utc_now
+from gureum.glance.model import PENDING_DELETE, Image
+from gureum.glance.store.tables import deleted_images, images, members, properties, tags
+
+_COLUMNS = tuple(column.name for column in images.columns)
+
+
+def get(tx: Tx, id: str, project_id: str | None) -> Image | None:
+    """Return an image, also one that is to be deleted. project_id: whose membership is told."""
+    row = tx.one(sa.select(images).where(images.c.id == id))
+    return None if row is None else complete(tx, [row], project_id)[0]
+
+
+def complete(tx: Tx, rows: Sequence[Any], project_id: str | None) -> list[Image]:
+    """Read what belongs to rows of images, one query a table."""
+    ids = [row.id for row in rows]
+    if not ids:
+        return []
+    tag_map: dict[str, list[str]] = defaultdict(list)
+    for tag in tx.all(sa.select(tags).where(tags.c.image_id.in_(ids)).order_by(tags.c.tag)):
+        tag_map[tag.image_id].append(tag.tag)
+    property_map: dict[str, dict[str, str]] = defaultdict(dict)
+    query = sa.select(properties).where(properties.c.image_id.in_(ids)).order_by(properties.c.name)
+    for found in tx.all(query):
+        property_map[found.image_id][found.name] = found.value
+    standing: dict[str, str] = {}
+    if project_id is not None:
+        mine = sa.and_(members.c.image_id.in_(ids), members.c.member_id == project_id)
+        standing = {
+            row.image_id: row.status
+            for row in tx.all(sa.select(members.c.image_id, members.c.status).where(mine))
+        }
+    return [
+        Image(
+            **{name: getattr(row, name) for name in _COLUMNS},
+            tags=tuple(tag_map[row.id]),
+            properties=property_map[row.id],
+            member_status=standing.get(row.id),
+        )
+        for row in rows
+    ]
+
+
+def is_taken(tx: Tx, id: str) -> bool:
+    """Whether an image has or had this id."""
+    return (
+        tx.first(sa.select(images.c.id).where(images.c.id == id)) is not None
+        or tx.first(sa.select(deleted_images.c.id).where(deleted_images.c.id == id)) is not None
+    )
+
+
+def was_deleted(tx: Tx, id: str) -> bool:
+    """Whether an image of this id was deleted for good."""
+    query = sa.select(deleted_images.c.id).where(deleted_images.c.id == id)
+    return tx.first(query) is not None
+
+
+def insert(
+    tx: Tx, values: Mapping[str, Any], tag_list: Iterable[str], property_map: Mapping[str, str]
+) -> None:
+    """Add an image. Raises: Conflict."""
+    tx.insert(images, **values)
+    set_tags(tx, values["id"], (), tag_list)
+    set_properties(tx, values["id"], {}, property_map)
+
+
+def update(tx: Tx, image: Image, **values: Any) -> int:
+    """Change an image's row at the generation that was read. Raises: Stale."""
+    values.setdefault("updated_at", utc_now())
+    return tx.update_at(images, images.c.id == image.id, image.generation, **values)
+
+
+def set_tags(tx: Tx, id: str, old: Iterable[str], new: Iterable[str]) -> None:
+    """Bring the tags to what is wanted."""
+    have, want = set(old), set(new)
+    if have - want:
+        tx.delete(tags, sa.and_(tags.c.image_id == id, tags.c.tag.in_(have - want)))
+    tx.insert_many(tags, [{"image_id": id, "tag": tag} for tag in sorted(want - have)])
+
+
+def set_properties(tx: Tx, id: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Bring the additional properties to what is wanted."""
+    gone = [name for name in old if old[name] != new.get(name)]
+    if gone:
+        tx.delete(properties, sa.and_(properties.c.image_id == id, properties.c.name.in_(gone)))
+    fresh = [name for name in new if new[name] != old.get(name)]
+    tx.insert_many(
+        properties, [{"image_id": id, "name": name, "value": new[name]} for name in fresh]
+    )
+
+
+def forget(tx: Tx, id: str) -> bool:
+    """Remove an image whose bytes are gone; its id stays taken. False when it was done already."""
+    for table in (tags, properties, members):
+        tx.delete(table, table.c.image_id == id)
+    where = sa.and_(images.c.id == id, images.c.status == PENDING_DELETE)
+    if not tx.delete(images, where):
+        return False
+    tx.insert(deleted_images, id=id, deleted_at=utc_now())
+    return True
+
+
+def in_status(tx: Tx, *statuses: str) -> list[Image]:
+    """Return the images of some statuses, without what belongs to them."""
+    rows = tx.all(sa.select(images).where(images.c.status.in_(statuses)).limit(1000))
+    return [Image(**{name: getattr(row, name) for name in _COLUMNS}) for row in rows]
+
+
+def usage(tx: Tx, project_id: str | None, *, without: str = "") -> tuple[int, int]:
+    """Return (bytes, number) of a project's images. without: an image that does not count."""
+    query = sa.select(sa.func.coalesce(sa.func.sum(images.c.size), 0), sa.func.count()).where(
+        images.c.project_id == project_id,
+        images.c.status != PENDING_DELETE,
+        images.c.id != without,
+    )
+    total, number = tx.execute(query).one()
+    return int(total), int(number)

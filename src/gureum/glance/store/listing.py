@@ -1,0 +1,138 @@
+"""SQL of the list of images: who sees what, filters, order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from gureum.core.db import Tx
+from gureum.core.db.page import SortKey, sorted_after
+from gureum.glance.model import (
+    ACCEPTED,
+    COMMUNITY,
+    PENDING_DELETE,
+    PRIVATE,
+    PUBLIC,
+    SHARED,
+    Image,
+)
+from gureum.glance.store.images import complete
+from gureum.glance.store.tables import images, members, properties, tags
+
+SORTABLE = (
+    "id",
+    "name",
+    "status",
+    "container_format",
+    "disk_format",
+    "size",
+    "virtual_size",
+    "created_at",
+    "updated_at",
+    "min_disk",
+    "min_ram",
+    "visibility",
+    "owner",
+    "checksum",
+    "protected",
+    "os_hash_algo",
+    "os_hash_value",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a list shall hold.
+
+    equal: column -> value. among: column -> values. sizes: (least, most) bytes. times: (column, from
+    included, to excluded, negated), either end None. properties: additional ones by name. order: (column,
+    descending). sees_all: an administrator; only other projects' community images stay out by default.
+    """
+
+    project_id: str | None
+    sees_all: bool = False
+    visibility: str | None = None
+    member_status: str = ACCEPTED
+    equal: Mapping[str, Any] = field(default_factory=dict)
+    among: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    tags: Sequence[str] = ()
+    sizes: tuple[int | None, int | None] = (None, None)
+    times: Sequence[tuple[str, datetime | None, datetime | None, bool]] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+    order: Sequence[tuple[str, bool]] = ()
+
+
+def page(tx: Tx, wanted: Wanted, marker: Image | None, limit: int) -> tuple[list[Image], bool]:
+    """Return up to `limit` images after the marker, and whether more follow."""
+    query = sa.select(images).where(
+        images.c.status != PENDING_DELETE, _visible(wanted), *_filters(wanted)
+    )
+    order = [*wanted.order]
+    for name in ("created_at", "id"):
+        if all(name != known for known, _ in order):
+            order.append((name, True))
+    keys = [SortKey(images.c[_column(name)], descending) for name, descending in order]
+    after = None if marker is None else [getattr(marker, _column(name)) for name, _ in order]
+    rows = tx.all(sorted_after(query, keys, after, limit + 1))
+    return complete(tx, rows[:limit], wanted.project_id), len(rows) > limit
+
+
+def _column(name: str) -> str:
+    return "project_id" if name == "owner" else name
+
+
+def _visible(wanted: Wanted) -> sa.ColumnElement[bool]:
+    own = images.c.project_id == wanted.project_id
+    status = wanted.member_status
+    mine = sa.select(members.c.image_id).where(members.c.member_id == wanted.project_id)
+    if status != "all":
+        mine = mine.where(members.c.status == status)
+    shared_with_me = sa.and_(images.c.visibility == SHARED, images.c.id.in_(mine))
+    if wanted.visibility is None:
+        if wanted.sees_all:
+            return sa.or_(images.c.visibility != COMMUNITY, own)
+        return sa.or_(own, images.c.visibility == PUBLIC, shared_with_me)
+    if wanted.visibility == "all":
+        if wanted.sees_all:
+            return sa.true()
+        open_to_all = images.c.visibility.in_((PUBLIC, COMMUNITY))
+        return sa.or_(own, open_to_all, shared_with_me)
+    of_kind = images.c.visibility == wanted.visibility
+    if wanted.sees_all or wanted.visibility in (PUBLIC, COMMUNITY):
+        return of_kind
+    if wanted.visibility == PRIVATE:
+        return sa.and_(of_kind, own)
+    return sa.and_(of_kind, sa.or_(own, shared_with_me))
+
+
+def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+    found: list[sa.ColumnElement[bool]] = []
+    for name, value in wanted.equal.items():
+        found.append(images.c[_column(name)] == value)
+    for name, values in wanted.among.items():
+        found.append(images.c[_column(name)].in_(list(values)))
+    for tag in wanted.tags:
+        found.append(images.c.id.in_(sa.select(tags.c.image_id).where(tags.c.tag == tag)))
+    least, most = wanted.sizes
+    if least is not None:
+        found.append(images.c.size >= least)
+    if most is not None:
+        found.append(images.c.size <= most)
+    for name, start, end, negated in wanted.times:
+        parts = []
+        if start is not None:
+            parts.append(images.c[name] >= start)
+        if end is not None:
+            parts.append(images.c[name] < end)
+        both = sa.and_(*parts)
+        found.append(sa.not_(both) if negated else both)
+    for name, value in wanted.properties.items():
+        have = sa.select(properties.c.image_id).where(
+            properties.c.name == name, properties.c.value == value
+        )
+        found.append(images.c.id.in_(have))
+    return found

@@ -1,0 +1,1 @@
+"""The schema of Glance, step by step."""

@@ -1,0 +1,85 @@
+"""The tables of Glance.
+
+`holder` and `upload_id` name the process and the upload that may finish an image in `saving` or
+`importing`. The id of an image is never given to another one, so the ids of deleted images stay.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from gureum.core.db.types import UtcDateTime
+
+metadata = sa.MetaData()
+_BIN = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+
+images = sa.Table(
+    "images",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("name", sa.String(255)),
+    sa.Column("project_id", sa.String(255)),
+    sa.Column("status", sa.String(30), nullable=False),
+    sa.Column("visibility", sa.String(16), nullable=False),
+    sa.Column("protected", sa.Boolean, nullable=False),
+    sa.Column("os_hidden", sa.Boolean, nullable=False),
+    sa.Column("min_disk", sa.Integer, nullable=False),
+    sa.Column("min_ram", sa.Integer, nullable=False),
+    sa.Column("disk_format", sa.String(20)),
+    sa.Column("container_format", sa.String(20)),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("virtual_size", sa.BigInteger),
+    sa.Column("checksum", sa.String(32)),
+    sa.Column("os_hash_algo", sa.String(64)),
+    sa.Column("os_hash_value", sa.String(128)),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("upload_id", sa.String(36)),
+    sa.Column("holder", sa.String(64)),
+    sa.Index("images_by_time", "created_at", "id"),
+    sa.Index("images_by_project", "project_id", "created_at", "id"),
+    sa.Index("images_by_visibility", "visibility", "created_at", "id"),
+    sa.Index("images_by_name", "name"),
+    sa.Index("images_by_status", "status"),
+    **_BIN,
+)
+
+properties = sa.Table(
+    "image_properties",
+    metadata,
+    sa.Column("image_id", sa.String(36), sa.ForeignKey(images.c.id), primary_key=True),
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Index("image_properties_by_name", "name", "image_id"),
+    **_BIN,
+)
+
+tags = sa.Table(
+    "image_tags",
+    metadata,
+    sa.Column("image_id", sa.String(36), sa.ForeignKey(images.c.id), primary_key=True),
+    sa.Column("tag", sa.String(255), primary_key=True),
+    sa.Index("image_tags_by_tag", "tag", "image_id"),
+    **_BIN,
+)
+
+members = sa.Table(
+    "image_members",
+    metadata,
+    sa.Column("image_id", sa.String(36), sa.ForeignKey(images.c.id), primary_key=True),
+    sa.Column("member_id", sa.String(255), primary_key=True),
+    sa.Column("status", sa.String(20), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Index("image_members_by_member", "member_id", "status", "image_id"),
+    **_BIN,
+)
+
+deleted_images = sa.Table(
+    "deleted_images",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("deleted_at", UtcDateTime, nullable=False),
+    **_BIN,
+)
