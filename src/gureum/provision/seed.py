@@ -83,9 +83,12 @@ def make_image(
 ) -> bool:
     """Upload an image under a name unless one with the same content is there. Raises: ApiFailed."""
     digest = sha512(path)
-    for image in api.get("image", "/v2/images", name=name)["images"]:
-        if image.get("os_hash_value") == digest and image["status"] == "active":
-            return False
+    there = api.get("image", "/v2/images", name=name)["images"]
+    if any(i["status"] == "active" and i.get("os_hash_value") == digest for i in there):
+        return False
+    for image in there:
+        if image["status"] == "queued":  # an earlier run stopped before the upload
+            api.delete("image", f"/v2/images/{image['id']}")
     body = {
         "name": name,
         "disk_format": disk_format,
