@@ -160,7 +160,9 @@ def flavor_view(ctx: Context, flavor: Flavor) -> dict[str, Any]:
 
 def _page(ctx: Context, tx: Tx, query: FlavorQuery) -> Page:
     found, more = flavors.find(ctx, tx, query, tx.deps.options.max_limit)
-    following = next_query(query, found[-1].flavor_id, query.get("limit")) if more else None
+    following = (
+        next_query(query, found[-1].flavor_id, query.get("limit")) if more and found else None
+    )
     return Page([flavor_view(ctx, flavor) for flavor in found], following)
 
 

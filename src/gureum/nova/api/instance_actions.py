@@ -62,7 +62,9 @@ class ActionQuery(Struct, extra="ignore", forbid_since="2.58"):
 
 def _page(ctx: Context, deps: Deps, server: Server, query: ActionQuery) -> Page:
     found, more = server_actions.find(deps, server, query)
-    following = next_query(query, found[-1].request_id, query.get("limit")) if more else None
+    following = (
+        next_query(query, found[-1].request_id, query.get("limit")) if more and found else None
+    )
     return Page(found, following)
 
 

@@ -115,7 +115,7 @@ def list_keypairs(ctx: Context, tx: Tx, query: KeypairQuery) -> Page:
     user_id = keypairs.owner(ctx, query)
     _allow(ctx, tx.deps, "os-keypairs:index", user_id)
     found, more = keypairs.find(tx, user_id, query, tx.deps.options.max_limit)
-    following = next_query(query, found[-1].name, query.get("limit")) if more else None
+    following = next_query(query, found[-1].name, query.get("limit")) if more and found else None
     return Page([{"keypair": row} for row in found], following)
 
 

@@ -96,7 +96,7 @@ def create_server(ctx: Context, deps: Deps, new: ServerCreate) -> Any:
 def list_servers(ctx: Context, deps: Deps, query: ServerQuery) -> Page:
     """List servers."""
     found, more = server_find.find(ctx, deps, query, detail=False)
-    following = next_query(query, found[-1].row.id, query.get("limit")) if more else None
+    following = next_query(query, found[-1].row.id, query.get("limit")) if more and found else None
     return Page([brief_view(ctx, entry.row) for entry in found], following)
 
 
@@ -113,7 +113,7 @@ def list_servers(ctx: Context, deps: Deps, query: ServerQuery) -> Page:
 def list_servers_detail(ctx: Context, deps: Deps, query: ServerQuery) -> Page:
     """List servers with details."""
     found, more = server_find.find(ctx, deps, query, detail=True)
-    following = next_query(query, found[-1].row.id, query.get("limit")) if more else None
+    following = next_query(query, found[-1].row.id, query.get("limit")) if more and found else None
     facts = server_facts.gather(ctx, deps, found)
     return Page([server_view(ctx, deps, item) for item in facts], following)
 

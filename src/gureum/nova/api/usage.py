@@ -145,7 +145,7 @@ def _link(
     rows: Sequence[sa.Row[Any]],
     more: bool,
 ) -> dict[str, Any]:
-    if not more or not query.pages:
+    if not more or not rows or not query.pages:
         return {}
     page = Page((), next_query(query, rows[-1].id, query.get("limit")))
     return dict(list_keys(ctx, path, wrap, page))
