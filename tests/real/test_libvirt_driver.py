@@ -429,6 +429,79 @@ def test_guest_killed_underneath_is_told_and_shut_down(host: Host) -> None:
     assert [state.power_state for state in host.driver.guest_states()] == ["shutdown"]
 
 
+def test_screen_is_reached_through_the_console_proxy(host: Host) -> None:
+    import socket
+
+    from websockets.sync.client import connect
+
+    from gureum.core.listen import HttpListeners
+    from gureum.core.metrics import Metrics
+    from gureum.nova.console.config import NovncProxyOptions
+    from gureum.nova.console.contract import ConsoleAuth, ConsoleTarget
+    from gureum.nova.console.proxy import NovncProxy
+
+    one = order()
+    host.driver.spawn(one)
+
+    class Auth(ConsoleAuth):
+        def validate(self, token: str) -> ConsoleTarget | None:
+            address = host.driver.vnc_console(one.guest.server_id)
+            return ConsoleTarget(one.guest.server_id, address.host, address.port)
+
+        def session_alive(self, server_id: str) -> bool:
+            return True
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        free = probe.getsockname()[1]
+    proxy = NovncProxy(NovncProxyOptions(), f"http://127.0.0.1:{free}", Auth())
+    listeners = HttpListeners(Metrics(), dict, drain_s=1)
+    listeners.mount("novncproxy", "127.0.0.1", free, proxy, websockets=True)
+    listeners.open()
+    listeners.serve()
+    with connect(f"ws://127.0.0.1:{free}/?token=x", proxy=None) as console:
+        assert console.recv(timeout=10) == b"RFB 003.008\n"
+        console.send(b"RFB 003.008\n")
+        assert console.recv(timeout=10) == b"\x01\x01"  # one kind of security: none
+        host.driver.destroy(one.guest.server_id, delete_disks=True)
+        with pytest.raises(Exception, match="1000"):
+            console.recv(timeout=10)
+    listeners.drain()
+    proxy.close()
+
+
+GUEST_IMAGE = os.environ.get("GUREUM_TEST_GUEST_IMAGE", "")
+
+
+@pytest.mark.skipif(
+    not Path(GUEST_IMAGE).is_file(), reason="GUREUM_TEST_GUEST_IMAGE names no guest image"
+)
+def test_real_guest_boots_unplugs_a_card_and_shuts_down_when_asked(host: Host, bridge: str) -> None:
+    images = Images()
+    spec = images.add("9999", Path(GUEST_IMAGE).read_bytes(), disk_format="qcow2")
+    card = port(bridge=bridge)
+    flavor = FlavorSpec("1", "f", 1, 256, disk_gib=1)
+    plain = order(images, image=spec, flavor=flavor, ports=(card,))
+    one = SpawnOrder(plain.guest, images, config_drive.files(from_guest(plain.guest)))
+    host.driver.spawn(one)
+    guest_id = one.guest.server_id
+    deadline = time.monotonic() + 90
+    while "login:" not in host.driver.console_log(guest_id, None):
+        assert time.monotonic() < deadline, host.driver.console_log(guest_id, 30)
+        time.sleep(0.5)
+    second = port(
+        bridge=bridge, port_id="2f2e3d4c-0000-4000-8000-000000000002", mac="fa:16:3e:00:00:02"
+    )
+    host.driver.attach_interface(guest_id, second)
+    for _ in range(2):
+        host.driver.detach_interface(guest_id, second)
+    assert run("ovs-vsctl", "--timeout=10", "list-ports", bridge).split() == [card.device]
+    began = time.monotonic()
+    assert host.driver.power(guest_id, "stop", 60).power_state == "shutdown"
+    assert time.monotonic() - began < 50  # it went by itself and was not killed
+    assert host.driver.power(guest_id, "start", 0).power_state == "running"
+
+
 _KILLED = """
 import sys, os, signal
 sys.path[:0] = {paths!r}

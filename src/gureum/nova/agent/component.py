@@ -65,8 +65,7 @@ class NovaCompute(Component):
             self._service.close(wait=False)
         if self._driver is not None:
             self._driver.close()
-        if self._journal is not None and self._service is None:
-            self._journal.close()
+        # The journal stays open for the jobs that are still running; it is whole at any moment.
 
     def health(self) -> Health:
         """Ill when heartbeats stopped to arrive."""

@@ -44,7 +44,7 @@ class ComputeOptions:
     )
     reserved_host_disk_mb: int = option("Disk kept for the host.", default=0, unit="MiB", min=0)
     job_workers: int = option(
-        "Jobs that run at once on this host.", default=8, unit="threads", min=1, max=64
+        "Jobs that run at once on this host.", default=16, unit="threads", min=1, max=64
     )
     force_config_drive: bool = option("Give every guest a config drive.", default=False)
     dhcp_domain: str = option(

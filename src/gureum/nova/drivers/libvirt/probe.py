@@ -78,6 +78,8 @@ class VirtTypeProbe:
             return remembered["virt_type"]
         found = "kvm" if os.path.exists(KVM_DEVICE) and self.runs("kvm") else "qemu"
         LOG.info("kind of guests chosen by trying", virt_type=found)
+        if found == "qemu":
+            _warn_of_a_hidden_device()
         body = msgspec.json.encode({"key": key, "virt_type": found})
         write_atomically(self._memory, body)
         return found
@@ -115,6 +117,22 @@ class VirtTypeProbe:
             return msgspec.json.decode(self._memory.read_bytes(), type=dict[str, str])
         except (OSError, msgspec.MsgspecError):
             return {}
+
+
+def _warn_of_a_hidden_device() -> None:
+    """libvirt's probe of QEMU finds a /dev/kvm that only root may open, libvirt's own look at it
+    does not; so it calls its knowledge of QEMU outdated and gathers it anew, a minute long, at
+    every start of a guest. udev gives the device to the group kvm; without udev nobody does."""
+    try:
+        mode = os.stat(KVM_DEVICE).st_mode
+    except OSError:
+        return
+    if not mode & 0o066:
+        LOG.warning(
+            "every start of a guest will take a minute longer",
+            because=f"{KVM_DEVICE} is root's alone",
+            mend=f"chgrp kvm {KVM_DEVICE} && chmod 660 {KVM_DEVICE}",
+        )
 
 
 def qemu_binary() -> str:

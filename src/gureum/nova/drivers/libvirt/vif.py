@@ -54,13 +54,6 @@ class Vifs:
             self._vsctl("--if-exists", "del-port", name)
         return names
 
-    def guests(self) -> set[str]:
-        """Ids of guests of which Open vSwitch still has a port."""
-        found = self._vsctl(
-            "--bare", "--columns=external_ids", "find", "Interface", 'external_ids:vm-id!=""'
-        )
-        return {word.removeprefix("vm-id=") for word in found.split() if word.startswith("vm-id=")}
-
     def _datapath(self, bridge: str) -> str:
         with self._lock:
             if bridge not in self._datapaths:
