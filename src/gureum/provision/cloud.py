@@ -228,7 +228,9 @@ def _apis(cloud: Cloud, progress: Progress) -> str:
     deadline = time.monotonic() + 120
     with httpx.Client(timeout=5, trust_env=False) as client:
         while waiting:
-            for name, port in list(waiting.items()):
+            # Before our own process is ready, another cloud may be what answers at the port.
+            ready = _own_process_ready(cloud)
+            for name, port in list(waiting.items()) if ready else ():
                 with contextlib.suppress(httpx.TransportError):
                     url = f"http://{cloud.address}:{port}/readyz"
                     if client.get(url).status_code == 200:
@@ -239,6 +241,14 @@ def _apis(cloud: Cloud, progress: Progress) -> str:
             _give_up_early(cloud, deadline, "these do not answer: " + ", ".join(waiting))
             time.sleep(0.05)
     return f"{count} answer at {cloud.address}"
+
+
+def _own_process_ready(cloud: Cloud) -> bool:
+    status = supervisor.read_status(cloud.place.run_dir)
+    name = process.SIMULATED if cloud.simulated else process.CONTROL
+    return status is not None and any(
+        child.name == name and child.state == "running" for child in status.children
+    )
 
 
 def _give_up_early(cloud: Cloud, deadline: float, text: str) -> None:
