@@ -75,7 +75,8 @@ class NovaWorld:
         return database
 
     def add_host(self, host, **sizes):
-        driver = FakeDriver(FakeHost(name=f"{host}.example", **sizes))
+        kept = self.directory / f"{host}-guests.json"
+        driver = FakeDriver(FakeHost(name=f"{host}.example", **sizes), kept)
         journal = Journal(self.directory / f"{host}-journal.sqlite")
         worker = ComputeWorker(OPTIONS, host, driver, journal)
         self.services.append(self.bus.serve(ComputeAgent, worker, host))
@@ -101,9 +102,9 @@ class NovaWorld:
             self.clock.now += step_s
 
     def new_server(self, *, nics=(), vcpus=1, memory_mib=512, disk_gib=1, image=None,
-                   request=None, group=None, name="web", extra_specs=None):
+                   request=None, name="web", extra_specs=None, server_id=None):
         """Write the mapping, the row and the create saga, as the API does."""
-        server_id = str(uuid.uuid4())
+        server_id = server_id or str(uuid.uuid4())
         with self.api.write() as tx:
             mappings.insert_many(tx, [{
                 "server_id": server_id, "project_id": CTX.project_id, "user_id": CTX.user_id,

@@ -1,0 +1,6 @@
+"""The crash tests use the worlds of the saga tests."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "saga" / "nova"))
