@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import sqlalchemy as sa
 
 from gureum.core import log
 from gureum.core.api import ApiComponent, open_policy
 from gureum.core.bus.base import Service as BusService
 from gureum.core.bus.contract import BusError
 from gureum.core.db import Database
+from gureum.core.db.types import utc_now
 from gureum.core.http.client import RemoteError, RemoteUnavailable
 from gureum.core.http.dispatch import Authenticator
+from gureum.core.metrics import Sample
 from gureum.core.run import Runtime
 from gureum.keystone.client import Session
 from gureum.keystone.components import session_for, token_checker
@@ -26,6 +30,7 @@ from gureum.neutron.deps import Deps
 from gureum.neutron.logic.state import NetworkStateServer
 from gureum.neutron.ml2.manager import Ml2
 from gureum.neutron.service import SERVICE
+from gureum.neutron.store.tables import agents
 
 LOG = log.get(__name__)
 
@@ -129,12 +134,28 @@ class NeutronServer(ApiComponent):
             NetworkState, NetworkStateServer(deps), None, workers=_WORKERS
         )
 
+        runtime.metrics.gauge_from(
+            "gureum_neutron_heartbeat_age_seconds",
+            "Time since a networking agent was last heard of.",
+            ("binary", "host"),
+            lambda: _heartbeats(deps.db),
+        )
+
     def stop(self) -> None:
         """Stop answering agents."""
         if self._served is not None:
             self._served.close(wait=False)
         if self._notifier is not None:
             self._notifier.close()
+
+
+def _heartbeats(database: Database) -> Iterator[Sample]:
+    now = utc_now()
+    c = agents.c
+    with database.read() as tx:
+        rows = tx.all(sa.select(c.binary, c.host, c.heartbeat_at))
+    for row in rows:
+        yield (row.binary, row.host), (now - row.heartbeat_at).total_seconds()
 
 
 def _poker(runtime: Runtime) -> Any:

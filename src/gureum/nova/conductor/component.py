@@ -6,8 +6,11 @@ Owns: their order of start and stop. Must not: decide anything about servers.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import sqlalchemy as sa
+
 from gureum.core import log
 from gureum.core.bus.base import Bus, Service
+from gureum.core.db.types import utc_now
 from gureum.core.http.client import RemoteError, RemoteUnavailable
 from gureum.core.metrics import Sample
 from gureum.core.reconcile import Reconcilers
@@ -30,7 +33,7 @@ from gureum.nova.reconcilers.ports import KnownPorts
 from gureum.nova.sagas.host_jobs import TryAgain
 from gureum.nova.scheduler.contract import Scheduler
 from gureum.nova.session import service_session
-from gureum.nova.store.tables import CELL, CELL0, CELL1, DATABASE_OF_CELL
+from gureum.nova.store.tables import CELL, CELL0, CELL1, DATABASE_OF_CELL, services
 from gureum.placement.client import PlacementClient
 
 LOG = log.get(__name__)
@@ -117,6 +120,7 @@ class NovaConductor(Component):
             engine.start()
         self._loops.start()
         self._count_sagas(runtime, deps, store)
+        self._time_heartbeats(runtime, deps)
 
     def _wake(self) -> None:
         for engine in self._engines:
@@ -152,6 +156,25 @@ class NovaConductor(Component):
 
         runtime.metrics.gauge_from(
             "gureum_nova_sagas", "Sagas in the log, by state.", ("cell", "saga", "state"), read
+        )
+
+    @staticmethod
+    def _time_heartbeats(runtime: Runtime, deps: SagaDeps) -> None:
+        def read() -> Iterator[Sample]:
+            now = utc_now()
+            c = services.c
+            with deps.cell1.read() as tx:
+                rows = tx.all(sa.select(c.binary, c.host, c.last_seen_at))
+            for row in rows:
+                if row.last_seen_at is not None:
+                    age_s = (now - row.last_seen_at).total_seconds()
+                    yield (row.binary, row.host), age_s
+
+        runtime.metrics.gauge_from(
+            "gureum_nova_heartbeat_age_seconds",
+            "Time since a service of Nova was last heard of.",
+            ("binary", "host"),
+            read,
         )
 
     def stop(self) -> None:
