@@ -24,6 +24,7 @@ from gureum.nova.api.links import PREFIX, list_keys
 from gureum.nova.config import ConsoleAuthOptions, NovaOptions, QuotaOptions, VncOptions
 from gureum.nova.errors import error_body
 from gureum.nova.policy import RULES
+from gureum.nova.sagas import ALL
 from gureum.nova.store import tables
 
 _CELL_MIGRATIONS = "gureum.nova.store.migrations.cell"
@@ -68,6 +69,7 @@ SERVICE = Service(
         DatabaseSpec("nova_cell1", tables.CELL, _CELL_MIGRATIONS),
     ],
     options=(NovaOptions, QuotaOptions, VncOptions, ConsoleAuthOptions),
+    sagas=ALL,
     list_keys=list_keys,
     project_in_path=True,
     suffixes=(".json",),
