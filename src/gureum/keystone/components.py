@@ -9,6 +9,7 @@ from gureum.core.run import Runtime
 from gureum.keystone.client import Credentials, Session, TokenChecker
 from gureum.keystone.config import (
     ComplianceOptions,
+    CredentialOptions,
     FernetOptions,
     KeystoneOptions,
     ServicePasswordOptions,
@@ -18,6 +19,7 @@ from gureum.keystone.logic.deps import Deps
 from gureum.keystone.logic.fernet import FernetProvider, KeyRepository
 from gureum.keystone.logic.passwords import Hasher
 from gureum.keystone.logic.tokens import OwnTokens
+from gureum.keystone.logic.vault import Vault
 from gureum.keystone.service import SERVICE
 
 PORT = 5000
@@ -44,6 +46,9 @@ def make_deps(runtime: Runtime, database: Database) -> Deps:
     fernet = runtime.config.get(FernetOptions)
     keys = KeyRepository(fernet.key_repository, fernet.max_active_keys)
     keys.setup()
+    credential = runtime.config.get(CredentialOptions)
+    vault_keys = KeyRepository(credential.key_repository)
+    vault_keys.setup()
     options = runtime.config.get(KeystoneOptions)
     return Deps(
         db=database,
@@ -51,6 +56,8 @@ def make_deps(runtime: Runtime, database: Database) -> Deps:
         compliance=runtime.config.get(ComplianceOptions),
         provider=FernetProvider(keys),
         hasher=Hasher(options),
+        vault=Vault(vault_keys),
+        credential_options=credential,
     )
 
 

@@ -38,15 +38,38 @@ class FernetOptions:
     max_active_keys: int = option("Keys kept after a rotation.", default=3, min=2, max=100)
 
 
+@section("keystone.credential", "Keys that encrypt stored credentials.")
+@dataclass(frozen=True, slots=True)
+class CredentialOptions:
+    """Where keys lie."""
+
+    key_repository: str = option(
+        "Folder of the keys: 0 is staged, the highest number is primary.",
+        default="{state_dir}/credential-keys",
+    )
+    user_limit: int = option("Most credentials of one user; -1 means no limit.", default=-1, min=-1)
+
+
 @section("keystone.security_compliance", "Rules about users and passwords.")
 @dataclass(frozen=True, slots=True)
 class ComplianceOptions:
-    """Lockout."""
+    """Lockout, history, strength."""
 
     lockout_failure_attempts: int = option(
         "Failed logins until a user is locked; 0 means never.", default=0, min=0
     )
     lockout_duration_s: int = option("How long a lock holds.", default=1800, unit="s", min=1)
+    unique_last_password_count: int = option(
+        "How many last passwords, the present one among them, may not be chosen again; 0 means any"
+        " may.",
+        default=0,
+        min=0,
+        max=24,
+    )
+    password_regex: str = option(
+        "What a new password must match; empty means anything.", default=""
+    )
+    password_regex_description: str = option("The same in words, for people.", default="")
 
 
 @section("service_user", "How this process's services authenticate with Keystone.")
@@ -74,6 +97,7 @@ class ServicePasswordOptions:
 OPTIONS = (
     KeystoneOptions,
     FernetOptions,
+    CredentialOptions,
     ComplianceOptions,
     ServiceUserOptions,
     ServicePasswordOptions,

@@ -14,6 +14,12 @@ class Missing(NotFound):
     code, text = "missing", "Could not find {kind}: {id}."
 
 
+class Absent(ApiError):
+    """Like Missing, where the API tells everybody, also those who could not have touched it."""
+
+    status, code, text = 404, "missing", "Could not find {kind}: {id}."
+
+
 class Duplicate(Conflict):
     """The name is taken."""
 
@@ -51,6 +57,12 @@ class Immutable(Forbidden):
 
     code = "immutable"
     text = "Cannot change {kind} {id}: it is immutable. Set its option immutable to false first."
+
+
+class StillLimited(Forbidden):
+    """Limits of projects or domains refer to the registered limit."""
+
+    code, text = "still_limited", "Registered limit {id} has limits: delete them first."
 
 
 class PasswordPolicy(BadRequest):

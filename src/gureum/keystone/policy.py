@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gureum.core.policy.rules import Rule
+from gureum.keystone import policy_extensions
 
 _ANY = ("system", "domain", "project")
 _ALSO_UNSCOPED = ("system", "domain", "project", "none")
@@ -166,4 +167,4 @@ def _rules() -> list[Rule]:
     return rules
 
 
-RULES = _rules()
+RULES = [*_rules(), *policy_extensions.RULES]

@@ -15,6 +15,7 @@ from gureum.core.service import DatabaseSpec, Service
 from gureum.core.spec import (
     PUBLIC,
     Behaviour,
+    Boolean,
     Change,
     Enum,
     Integer,
@@ -283,3 +284,27 @@ def test_actions_are_chosen_by_the_key(call):
     assert call("POST", "/v2.1/things/t-a/action", {"burn": None})[0] == 400
     assert call("POST", "/v2.1/things/t-a/action", {"burn": None}, version="2.3")[0] == 202
     assert call("POST", "/v2.1/things/t-a/action", {"fly": None})[0] == 400
+
+
+def test_one_call_with_two_rules_uses_the_one_that_its_query_asks_for():
+    class Query(Struct):
+        mine = Boolean("Only one's own.")
+
+    @operation(
+        "GET",
+        "/two",
+        policy="two:all",
+        query=Query,
+        rule=lambda ctx, loaded, query: "two:own" if query.get("mine") else "two:all",
+    )
+    def list_two(ctx, tx, query):
+        """List."""
+        return []
+
+    rules = [Rule("two:all", "role:admin", "All."), Rule("two:own", "role:member", "Own.")]
+    service = Service("two", "two", "Two", [list_two], rules, lambda error, request_id: {})
+    db = Database("sqlite://")
+    dispatcher = Dispatcher(service, Policy(rules), Tokens(), {"": db})
+    for query, status in (([], 403), ([("mine", "1")], 200)):
+        headers = {"x-auth-token": "member"}
+        assert dispatcher.handle(Request("GET", "/two", query, headers)).status == status

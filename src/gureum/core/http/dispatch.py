@@ -286,7 +286,7 @@ class Dispatcher:
             new = request.stream
         with log_ids(project_id=ctx.project_id, user_id=ctx.user_id):
             if op.manual:
-                target = self._load(op, ctx, self.deps, values, new)
+                target = self._load(op, ctx, self.deps, values, query, new)
                 result = op.handler(ctx, self.deps, *target, *_given(request, op, query, new))
                 return self._render(request, op, version, ctx, query, result)
             return self._in_transaction(request, op, version, ctx, values, query, new)
@@ -320,7 +320,7 @@ class Dispatcher:
         for attempt in range(_ATTEMPTS):
             try:
                 with database.write() if op.write else database.read() as tx:
-                    target = self._load(op, ctx, tx, values, new)
+                    target = self._load(op, ctx, tx, values, query, new)
                     result = op.handler(ctx, tx, *target, *_given(request, op, query, new))
                 return self._render(request, op, version, ctx, query, result)
             except (Stale, Unavailable) as error:
@@ -333,7 +333,13 @@ class Dispatcher:
         raise AssertionError("unreachable")
 
     def _load(
-        self, op: Operation, ctx: Context, tx: Any, values: tuple[str, ...], new: Any
+        self,
+        op: Operation,
+        ctx: Context,
+        tx: Any,
+        values: tuple[str, ...],
+        query: Struct | None,
+        new: Any,
     ) -> tuple[Any, ...]:
         loaded: Any = None
         args: tuple[Any, ...] = values
@@ -341,27 +347,32 @@ class Dispatcher:
             try:
                 loaded = op.load(ctx, tx, *values)
             except NotFound:
-                self._refuse_before_missing(op, ctx, new)
+                self._refuse_before_missing(op, ctx, query, new)
                 raise
             args = (loaded,)
         fields = new.plan(BASE).policies if isinstance(new, Struct) else {}
         if op.policy in (PUBLIC, TOKEN) and not fields:
             return args
+        subject = query if op.rule is not None and op.request is None else new
         target = (
-            op.target(ctx, loaded, new) if op.target is not None else default_target(ctx, loaded)
+            op.target(ctx, loaded, subject)
+            if op.target is not None
+            else default_target(ctx, loaded)
         )
         if op.policy not in (PUBLIC, TOKEN):
-            self.policy.enforce(op.policy, ctx, target)
+            self.policy.enforce(_rule(op, ctx, loaded, query, new), ctx, target)
         for attr, rule in fields.items():
             if rule is not None and new.has(attr):
                 self.policy.enforce(rule, ctx, target)
         return args
 
-    def _refuse_before_missing(self, op: Operation, ctx: Context, new: Any) -> None:
+    def _refuse_before_missing(
+        self, op: Operation, ctx: Context, query: Struct | None, new: Any
+    ) -> None:
         """Tell only those who may act on a target that it does not exist, where a service wants that."""
         if self.service.refuse_before_missing and op.policy not in (PUBLIC, TOKEN):
             target = op.target(ctx, None, new) if op.target is not None else {}
-            self.policy.enforce(op.policy, ctx, target)
+            self.policy.enforce(_rule(op, ctx, None, query, new), ctx, target)
 
     # -- the answer ------------------------------------------------------------------------------
 
@@ -431,6 +442,12 @@ class Dispatcher:
         body.update(page.extra)
         body.update(self.service.list_keys(ctx, request.path, op.response_wrap, page))
         return body
+
+
+def _rule(op: Operation, ctx: Context, loaded: Any, query: Any, new: Any) -> str:
+    if op.rule is None:
+        return op.policy
+    return op.rule(ctx, loaded, query if op.request is None else new)
 
 
 def _given(request: Request, op: Operation, query: Any, new: Any) -> tuple[Any, ...]:

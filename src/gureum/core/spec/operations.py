@@ -103,6 +103,7 @@ class Operation:
     changes: tuple[Change, ...]
     database: str
     headers: tuple[str, ...]
+    rule: Callable[..., str] | None = None
 
     def active(self, version: Version) -> bool:
         """Whether the operation exists at a version."""
@@ -141,15 +142,18 @@ def operation(
     changes: Sequence[Change] = (),
     database: str = "",
     headers: Sequence[str] = (),
+    rule: Callable[..., str] | None = None,
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Declare an API call.
 
     wrap: the key around the request body (and around the answer unless response_wrap says another; "" for
     none). items: the Struct of each item of a list answer, whose key is response_wrap. load: called as
     `load(ctx, tx, *path values)`; returns the target or raises NotFound. target: called as
-    `target(ctx, loaded, new)`; returns what the policy rule is checked against. write: opens a write
-    transaction (default: every method but GET and HEAD). waits: runs in the pool for slow work (default:
-    manual and upload). action: the body's key in a `POST …/action`. database: which of the service's
+    `target(ctx, loaded, new)`; returns what the policy rule is checked against. rule: called as
+    `rule(ctx, loaded, new)` where one call has several rules by what it names; returns the one that counts
+    instead of `policy`. With it, `target` and `rule` get the query as `new` when there is no body.
+    write: opens a write transaction (default: every method but GET and HEAD). waits: runs in the pool for
+    slow work (default: manual and upload). action: the body's key in a `POST …/action`. database: which of the service's
     databases.
     headers: request headers (lower case) that the handler is handed last, as a dict.
     media: accepted content types of the body. A policy is a rule name, PUBLIC or TOKEN.
@@ -193,6 +197,7 @@ def operation(
             changes=tuple(sorted(changes, key=lambda c: _number(c.version))),
             database=database,
             headers=tuple(headers),
+            rule=rule,
         )
 
     return declare

@@ -72,10 +72,15 @@ class _SystemScope(Struct, extra="ignore"):
     all = Boolean("Must be true.")
 
 
+class _TrustScope(Struct, extra="ignore"):
+    id = Id("Id.", max=64, required=True)
+
+
 class _Scope(Struct, extra="ignore"):
     project = Nested(_ProjectScope, "A project.")
     domain = Nested(Reference, "A domain.")
     system = Nested(_SystemScope, "The system.")
+    trust = Nested(_TrustScope, "A trust of which one is the trustee.", key="OS-TRUST:trust")
 
 
 class Auth(Struct, extra="ignore"):

@@ -7,15 +7,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from gureum.core.db import Tx
+from gureum.keystone.logic import endpoint_filter
 from gureum.keystone.store.tables import endpoints, services
 
 
 def of_token(tx: Tx, project_id: str | None) -> list[dict[str, Any]]:
     """Return the catalogue; `$(project_id)s` and `%(project_id)s` in URLs become the project's id."""
+    only = endpoint_filter.visible(tx, project_id)
     shown: dict[str, dict[str, Any]] = {}
     for row in tx.all(sa.select(services).where(services.c.enabled).order_by(services.c.id)):
         shown[row.id] = {"id": row.id, "type": row.type, "name": row.name or "", "endpoints": []}
     for row in tx.all(sa.select(endpoints).where(endpoints.c.enabled).order_by(endpoints.c.id)):
+        if only is not None and row.id not in only:
+            continue
         url = _fill(row.url, project_id)
         if row.service_id in shown and url is not None:
             shown[row.service_id]["endpoints"].append(

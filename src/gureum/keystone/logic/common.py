@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from gureum.core.db import Conflict as RowConflict
 from gureum.core.db import Tx
-from gureum.keystone.errors import Duplicate, Immutable, Missing
+from gureum.keystone.errors import Absent, Duplicate, Immutable, Missing
 from gureum.keystone.store import entities
 
 
@@ -24,6 +24,14 @@ def load(tx: Tx, table: sa.Table, kind: str, id: str) -> entities.Row:
     row = entities.get(tx, table, id)
     if row is None:
         raise Missing(kind=kind, id=id)
+    return row
+
+
+def load_open(tx: Tx, table: sa.Table, kind: str, id: str) -> entities.Row:
+    """Like `load` where the API tells everybody that a thing does not exist. Raises: Absent."""
+    row = entities.get(tx, table, id)
+    if row is None:
+        raise Absent(kind=kind, id=id)
     return row
 
 

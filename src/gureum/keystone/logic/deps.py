@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from gureum.core.db import Database
-from gureum.keystone.config import ComplianceOptions, KeystoneOptions
+from gureum.keystone.config import ComplianceOptions, CredentialOptions, KeystoneOptions
 from gureum.keystone.logic.fernet import FernetProvider
 from gureum.keystone.logic.passwords import Hasher
+from gureum.keystone.logic.vault import Vault
 
 
 @dataclass(slots=True)
@@ -21,6 +22,8 @@ class Deps:
     compliance: ComplianceOptions
     provider: FernetProvider
     hasher: Hasher
+    vault: Vault
+    credential_options: CredentialOptions = field(default_factory=CredentialOptions)
     cache: TokenCache = field(default_factory=lambda: TokenCache())  # noqa: PLW0108 (defined below)
 
 

@@ -6,7 +6,7 @@ takes. Hashing happens outside every transaction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from gureum.core.db import Tx
 from gureum.core.db.types import utc_now
 from gureum.core.spec import BadRequest, Forbidden, Unauthorized
 from gureum.keystone.errors import BadPassword, UnknownMethod
-from gureum.keystone.logic import effective, tokens
+from gureum.keystone.logic import effective, tokens, trusts
 from gureum.keystone.logic.deps import Checked, Deps
 from gureum.keystone.logic.fernet import TokenClaims, new_audit_id
 from gureum.keystone.store import entities, tables
@@ -56,8 +56,13 @@ def login(deps: Deps, auth: Any) -> tuple[str, Checked]:
             raise BadPassword()
         proven = proof if proven is None else _join(proven, proof)
     assert proven is not None
-    with deps.db.read() as tx:
-        scope = _scope(tx, proven, auth.get("scope"))
+    wanted = auth.get("scope")
+    trust_id = ""
+    if wanted is not None and wanted != "unscoped" and wanted.get("trust") is not None:
+        proven, scope, trust_id = _use_trust(deps, proven, wanted)
+    else:
+        with deps.db.read() as tx:
+            scope = _scope(tx, proven, wanted)
     audit = (new_audit_id(),) if proven.chain is None else (new_audit_id(), proven.chain)
     claims = tokens.claims_for(
         deps,
@@ -67,8 +72,32 @@ def login(deps: Deps, auth: Any) -> tuple[str, Checked]:
         audit_ids=audit,
         expires_at=proven.expires_at,
         application_credential_id=proven.application_credential_id,
+        trust_id=trust_id,
     )
     return tokens.issue(deps, claims)
+
+
+def _use_trust(deps: Deps, proven: Proven, scope: Any) -> tuple[Proven, tuple[str, str], str]:
+    """Become what a trust allows; counts one use. Raises: BadRequest, Forbidden, Unauthorized."""
+    if len(list(scope.items())) != 1:
+        raise BadRequest("The scope must name exactly one of project, domain, system and trust.")
+    if proven.application_credential_id:
+        raise Forbidden("An application credential is bound to its own project.")
+    with deps.db.write() as tx:
+        trust = entities.get(tx, tables.trusts, scope.trust.id)
+        if trust is None or not trusts.usable(trust):
+            raise Unauthorized()
+        if trust.trustee_user_id != proven.user_id:
+            raise Forbidden("Only its trustee can use a trust.")
+        for row in trusts.chain(tx, trust):
+            trustor = entities.get(tx, tables.users, row.trustor_user_id)
+            if trustor is None or not _usable(tx, trustor):
+                raise Forbidden("The trustor of the trust is not enabled.")
+        trusts.consume(tx, trust)
+    until = min(filter(None, (proven.expires_at, trust.expires_at)), default=None)
+    user_id = trust.trustor_user_id if trust.impersonation else trust.trustee_user_id
+    became = replace(proven, user_id=user_id, expires_at=until)
+    return became, ("p", trust.project_id) if trust.project_id else ("", ""), trust.id
 
 
 def _join(one: Proven, two: Proven) -> Proven:
@@ -172,6 +201,8 @@ def _token(deps: Deps, part: Any) -> Proven:
         raise Unauthorized() from None
     claims = deps.provider.read(part.id)
     assert isinstance(claims, TokenClaims)
+    if claims.trust_id:
+        raise Forbidden("A token of a trust cannot be used for another token.")
     with deps.db.read() as tx:
         user = entities.get(tx, tables.users, claims.user_id)
     only = claims.scope_id if claims.application_credential_id else None

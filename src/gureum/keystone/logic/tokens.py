@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from gureum.core.context import Context
@@ -20,7 +21,7 @@ from gureum.core.db import Tx
 from gureum.core.db.types import utc_now
 from gureum.core.spec import Unauthorized, show_time
 from gureum.keystone.client import context_of
-from gureum.keystone.logic import catalog, effective
+from gureum.keystone.logic import catalog, effective, trusts
 from gureum.keystone.logic.deps import Checked, Deps
 from gureum.keystone.logic.fernet import TokenClaims
 from gureum.keystone.store import entities, tables
@@ -109,14 +110,58 @@ def describe(
         "expires_at": show_time(claims.moment("expires_at"), "usz"),
         "issued_at": show_time(claims.moment("issued_at"), "usz"),
     }
+    trust = _trust(tx, claims, body) if claims.trust_id else None
     if not claims.scope:
         return body, []
     body.update(_scope(tx, claims))
-    roles = _roles(tx, claims, body)
+    roles = _roles(tx, claims, body) if trust is None else _roles_of_trust(tx, trust)
     if not roles:
         raise InvalidToken
     body["roles"] = [{"id": role.id, "name": role.name} for role in roles]
     return body, catalog.of_token(tx, body.get("project", {}).get("id"))
+
+
+def _trust(tx: Tx, claims: TokenClaims, body: dict[str, Any]) -> Any:
+    """Return the trust of a token and show it. Raises: InvalidToken.
+
+    A trust that is used up still carries the tokens that were made with it.
+    """
+    trust = entities.get(tx, tables.trusts, claims.trust_id)
+    if trust is None or (trust.expires_at is not None and trust.expires_at <= utc_now()):
+        raise InvalidToken
+    for row in trusts.chain(tx, trust):
+        for user_id in (row.trustor_user_id, row.trustee_user_id):
+            user = entities.get(tx, tables.users, user_id)
+            other = _as_user(claims, user_id)
+            if (
+                user is None
+                or not user.enabled
+                or (user_id != claims.user_id and revoked(tx, other))
+            ):
+                raise InvalidToken
+    body["OS-TRUST:trust"] = {
+        "id": trust.id,
+        "impersonation": trust.impersonation,
+        "trustor_user": {"id": trust.trustor_user_id},
+        "trustee_user": {"id": trust.trustee_user_id},
+    }
+    return trust
+
+
+def _as_user(claims: TokenClaims, user_id: str) -> TokenClaims:
+    """Return the same claims of another user, to look for that one's revocations."""
+    return msgspec.structs.replace(claims, user_id=user_id)
+
+
+def _roles_of_trust(tx: Tx, trust: Any) -> list[Any]:
+    """Return the roles, while everybody on the way has all of them. Raises: InvalidToken."""
+    wanted = set(trust.role_ids)
+    for row in trusts.chain(tx, trust)[-1:]:  # only the first trustor holds them by assignment
+        held = effective.roles_in(tx, row.trustor_user_id, "p", row.project_id)
+        if not wanted <= {role.id for role in held}:
+            raise InvalidToken
+    found = entities.by_ids(tx, tables.roles, effective.expand(tx, trust.role_ids))
+    return sorted(found.values(), key=lambda role: role.name)
 
 
 def _scope(tx: Tx, claims: TokenClaims) -> dict[str, Any]:
@@ -183,6 +228,7 @@ def claims_for(
     audit_ids: tuple[str, ...],
     expires_at: datetime | None = None,
     application_credential_id: str = "",
+    trust_id: str = "",
 ) -> TokenClaims:
     """Fill in the times. expires_at: not later than this (a token never outlives its parent)."""
     now = datetime.now(UTC)
@@ -198,6 +244,7 @@ def claims_for(
         expires_at=until.replace(microsecond=0).timestamp(),
         audit_ids=audit_ids,
         application_credential_id=application_credential_id,
+        trust_id=trust_id,
     )
 
 

@@ -96,3 +96,8 @@ def listed(
     statement = sa.select(table).where(*conditions)
     keys = [SortKey(table.c.id)]
     return tx.all(sorted_after(statement, keys, None if marker is None else [marker], limit))
+
+
+def rows_of(tx: Tx, table: sa.Table, where: sa.ColumnElement[bool]) -> Sequence[Row]:
+    """Return the rows of a table without an id, such as a table of ties."""
+    return tx.all(sa.select(table).where(where))

@@ -20,6 +20,15 @@ def _id(name: str = "id", **kwargs: object) -> sa.Column[str]:
     return sa.Column(name, sa.String(64), primary_key=True, **kwargs)  # type: ignore[arg-type]
 
 
+def _parent(name: str, of: str) -> sa.Column[str]:
+    key = sa.ForeignKey(of, ondelete="CASCADE")
+    return sa.Column(name, sa.String(64), key, nullable=False, index=True)
+
+
+def _user(name: str) -> sa.Column[str]:
+    return _parent(name, "users.id")
+
+
 domains = sa.Table(
     "domains",
     metadata,
@@ -253,4 +262,187 @@ epochs = sa.Table(
     metadata,
     sa.Column("kind", sa.String(16), primary_key=True),
     sa.Column("number", sa.BigInteger, nullable=False),
+)
+
+credentials = sa.Table(
+    "credentials",
+    metadata,
+    _id(),
+    sa.Column("type", sa.String(255), nullable=False, index=True),
+    _user("user_id"),
+    sa.Column("project_id", sa.String(64)),
+    sa.Column("encrypted_blob", sa.Text, nullable=False),
+    sa.Column("extra_values", JsonText, nullable=False),
+    **_BIN,
+)
+
+trusts = sa.Table(
+    "trusts",
+    metadata,
+    _id(),
+    _user("trustor_user_id"),
+    _user("trustee_user_id"),
+    sa.Column("project_id", sa.String(64), sa.ForeignKey("projects.id", ondelete="CASCADE")),
+    sa.Column("impersonation", sa.Boolean, nullable=False),
+    sa.Column("role_ids", JsonText, nullable=False),
+    sa.Column("expires_at", UtcDateTime),
+    sa.Column("remaining_uses", sa.Integer),
+    sa.Column("redelegation_count", sa.Integer, nullable=False),
+    sa.Column("redelegated_trust_id", sa.String(64), index=True),
+    sa.Column("extra_values", JsonText, nullable=False),
+    **_BIN,
+)
+
+policies = sa.Table(
+    "policies",
+    metadata,
+    _id(),
+    sa.Column("type", sa.String(255), nullable=False, index=True),
+    sa.Column("blob", sa.Text, nullable=False),
+    sa.Column("extra_values", JsonText, nullable=False),
+    **_BIN,
+)
+
+# "" stands for "none" in the key: an endpoint, or a service, or a service in a region
+policy_links = sa.Table(
+    "policy_links",
+    metadata,
+    _id("endpoint_id"),
+    _id("service_id"),
+    sa.Column("region_id", sa.String(255), primary_key=True),
+    _parent("policy_id", "policies.id"),
+    **_BIN,
+)
+
+project_endpoints = sa.Table(
+    "project_endpoints",
+    metadata,
+    _id("project_id"),
+    _id("endpoint_id"),
+    sa.ForeignKeyConstraint(["project_id"], ["projects.id"], ondelete="CASCADE"),
+    sa.ForeignKeyConstraint(["endpoint_id"], ["endpoints.id"], ondelete="CASCADE"),
+    sa.Index("project_endpoints_by_endpoint", "endpoint_id"),
+    **_BIN,
+)
+
+endpoint_groups = sa.Table(
+    "endpoint_groups",
+    metadata,
+    _id(),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("description", sa.Text),
+    sa.Column("filters", JsonText, nullable=False),
+    **_BIN,
+)
+
+project_endpoint_groups = sa.Table(
+    "project_endpoint_groups",
+    metadata,
+    _id("project_id"),
+    _id("endpoint_group_id"),
+    sa.ForeignKeyConstraint(["project_id"], ["projects.id"], ondelete="CASCADE"),
+    sa.ForeignKeyConstraint(["endpoint_group_id"], ["endpoint_groups.id"], ondelete="CASCADE"),
+    **_BIN,
+)
+
+consumers = sa.Table(
+    "consumers",
+    metadata,
+    _id(),
+    sa.Column("encrypted_secret", sa.Text, nullable=False),
+    sa.Column("description", sa.Text),
+    sa.Column("extra_values", JsonText, nullable=False),
+    **_BIN,
+)
+
+identity_providers = sa.Table(
+    "identity_providers",
+    metadata,
+    _id(),
+    sa.Column("domain_id", sa.String(64), sa.ForeignKey("domains.id"), nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("description", sa.Text),
+    sa.Column("authorization_ttl_s", sa.Integer),
+    **_BIN,
+)
+
+idp_remote_ids = sa.Table(
+    "idp_remote_ids",
+    metadata,
+    sa.Column("remote_id", sa.String(255), primary_key=True),
+    _parent("idp_id", "identity_providers.id"),
+    **_BIN,
+)
+
+mappings = sa.Table(
+    "mappings",
+    metadata,
+    _id(),
+    sa.Column("rules", JsonText, nullable=False),
+    sa.Column("schema_version", sa.String(5), nullable=False),
+    **_BIN,
+)
+
+protocols = sa.Table(
+    "protocols",
+    metadata,
+    _id(),
+    _id("idp_id"),
+    sa.Column("mapping_id", sa.String(64), nullable=False, index=True),
+    sa.Column("remote_id_attribute", sa.String(64)),
+    sa.ForeignKeyConstraint(["idp_id"], ["identity_providers.id"], ondelete="CASCADE"),
+    **_BIN,
+)
+
+service_providers = sa.Table(
+    "service_providers",
+    metadata,
+    _id(),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("description", sa.Text),
+    sa.Column("auth_url", sa.String(256), nullable=False),
+    sa.Column("sp_url", sa.String(256), nullable=False),
+    sa.Column("relay_state_prefix", sa.String(256), nullable=False),
+    **_BIN,
+)
+
+# values are encrypted as a whole: any of them may be a password of a directory
+domain_options = sa.Table(
+    "domain_options",
+    metadata,
+    _id("domain_id"),
+    sa.Column("option_group", sa.String(64), primary_key=True),
+    sa.Column("option", sa.String(64), primary_key=True),
+    sa.Column("encrypted_value", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["domain_id"], ["domains.id"], ondelete="CASCADE"),
+    **_BIN,
+)
+
+# "" stands for "no region": a NULL would let the same limit be registered twice
+registered_limits = sa.Table(
+    "registered_limits",
+    metadata,
+    _id(),
+    _parent("service_id", "services.id"),
+    sa.Column("region_id", sa.String(255), nullable=False),
+    sa.Column("resource_name", sa.String(255), nullable=False),
+    sa.Column("default_limit", sa.Integer, nullable=False),
+    sa.Column("description", sa.Text),
+    sa.UniqueConstraint("service_id", "region_id", "resource_name"),
+    **_BIN,
+)
+
+limits = sa.Table(
+    "limits",
+    metadata,
+    _id(),
+    _parent("registered_limit_id", "registered_limits.id"),
+    sa.Column("project_id", sa.String(64), nullable=False),  # "" for a domain's limit
+    sa.Column("domain_id", sa.String(64), nullable=False),  # "" for a project's limit
+    sa.Column("resource_limit", sa.Integer, nullable=False),
+    sa.Column("description", sa.Text),
+    sa.UniqueConstraint("registered_limit_id", "project_id", "domain_id"),
+    sa.Index("limits_by_project", "project_id"),
+    sa.Index("limits_by_domain", "domain_id"),
+    **_BIN,
 )
