@@ -177,6 +177,7 @@ class Cloud:
     images: FakeImages
     networks: FakeNetworks
     refreshed: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
     version: str = "2.1"
     numbers: Any = field(default_factory=itertools.count)
 

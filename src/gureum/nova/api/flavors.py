@@ -230,7 +230,7 @@ def create_flavor(ctx: Context, tx: Tx, new: FlavorCreate) -> Any:
     wrap="flavor",
     request=FlavorUpdate,
     response=FlavorShown,
-    load=flavors.load,
+    load=flavors.load_any,
     since="2.55",
     errors=(FlavorNotFound,),
 )
@@ -244,7 +244,7 @@ def update_flavor(ctx: Context, tx: Tx, flavor: Flavor, new: FlavorUpdate) -> An
     "/flavors/{flavor_id}",
     policy=PREFIX + "os-flavor-manage:delete",
     status=202,
-    load=flavors.load,
+    load=flavors.load_any,
     errors=(FlavorNotFound,),
 )
 def delete_flavor(ctx: Context, tx: Tx, flavor: Flavor) -> None:
@@ -256,7 +256,7 @@ def delete_flavor(ctx: Context, tx: Tx, flavor: Flavor) -> None:
     "GET",
     "/flavors/{flavor_id}/os-flavor-access",
     policy=PREFIX + "os-flavor-access",
-    load=flavors.load,
+    load=flavors.load_any,
     errors=(FlavorNotFound,),
 )
 def list_flavor_access(ctx: Context, tx: Tx, flavor: Flavor) -> Any:
@@ -273,7 +273,7 @@ def list_flavor_access(ctx: Context, tx: Tx, flavor: Flavor) -> Any:
     status=200,
     policy=PREFIX + "os-flavor-access:add_tenant_access",
     request=AccessAdd,
-    load=flavors.load,
+    load=flavors.load_any,
     errors=(FlavorNotFound, Exists),
 )
 def add_tenant_access(ctx: Context, tx: Tx, flavor: Flavor, new: AccessAdd) -> Any:
@@ -289,7 +289,7 @@ def add_tenant_access(ctx: Context, tx: Tx, flavor: Flavor, new: AccessAdd) -> A
     status=200,
     policy=PREFIX + "os-flavor-access:remove_tenant_access",
     request=AccessRemove,
-    load=flavors.load,
+    load=flavors.load_any,
     errors=(FlavorNotFound, FlavorAccessNotFound),
 )
 def remove_tenant_access(ctx: Context, tx: Tx, flavor: Flavor, new: AccessRemove) -> Any:
@@ -316,13 +316,17 @@ def list_extra_specs(ctx: Context, tx: Tx, flavor: Flavor) -> Any:
     status=200,
     policy=PREFIX + "os-flavor-extra-specs:create",
     request=SpecsCreate,
-    load=flavors.load,
+    load=flavors.load_any,
     errors=(FlavorNotFound, Bad),
 )
 def create_extra_specs(ctx: Context, tx: Tx, flavor: Flavor, new: SpecsCreate) -> Any:
     """Write extra specs of a flavor; others stay."""
     flavors.write_specs(tx, flavor, new.extra_specs, known_only=new.known_only)
     return {"extra_specs": new.extra_specs}
+
+
+def _load_any_spec(ctx: Context, tx: Tx, flavor_id: str, key: str) -> tuple[Flavor, str]:
+    return flavors.load_any(ctx, tx, flavor_id), key
 
 
 def _load_spec(ctx: Context, tx: Tx, flavor_id: str, key: str) -> tuple[Flavor, str]:
@@ -346,7 +350,7 @@ def show_extra_spec(ctx: Context, tx: Tx, found: tuple[Flavor, str]) -> Any:
     "PUT",
     "/flavors/{flavor_id}/os-extra_specs/{key}",
     policy=PREFIX + "os-flavor-extra-specs:update",
-    load=_load_spec,
+    load=_load_any_spec,
     request=SpecUpdate,
     errors=(FlavorNotFound, Bad),
 )
@@ -366,7 +370,7 @@ def update_extra_spec(ctx: Context, tx: Tx, found: tuple[Flavor, str], new: Spec
     "/flavors/{flavor_id}/os-extra_specs/{key}",
     status=200,
     policy=PREFIX + "os-flavor-extra-specs:delete",
-    load=_load_spec,
+    load=_load_any_spec,
     errors=(FlavorNotFound, ExtraSpecNotFound),
 )
 def delete_extra_spec(ctx: Context, tx: Tx, found: tuple[Flavor, str]) -> Reply:

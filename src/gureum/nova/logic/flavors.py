@@ -63,13 +63,21 @@ def _flavor(row: sa.Row[Any], specs: Mapping[str, str]) -> Flavor:
     )
 
 
-def load(ctx: Context, tx: Tx, flavor_id: str, *rest: str) -> Flavor:
+def load(ctx: Context, tx: Tx, flavor_id: str) -> Flavor:
     """Return a flavor the caller may use. Raises: FlavorNotFound."""
     row = store.get(tx, flavor_id)
     visible = row is not None and (
         row.is_public or ctx.is_admin or store.may_use(tx, row.number, ctx.project_id)
     )
     if row is None or not visible:
+        raise FlavorNotFound(flavor_id=flavor_id)
+    return _flavor(row, store.extra_specs_of(tx, [row.number])[row.number])
+
+
+def load_any(ctx: Context, tx: Tx, flavor_id: str) -> Flavor:
+    """Return a flavor for those who manage them, whoever may use it. Raises: FlavorNotFound."""
+    row = store.get(tx, flavor_id)
+    if row is None:
         raise FlavorNotFound(flavor_id=flavor_id)
     return _flavor(row, store.extra_specs_of(tx, [row.number])[row.number])
 
