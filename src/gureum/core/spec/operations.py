@@ -153,8 +153,8 @@ def operation(
     `rule(ctx, loaded, new)` where one call has several rules by what it names; returns the one that counts
     instead of `policy`. With it, `target` and `rule` get the query as `new` when there is no body.
     write: opens a write transaction (default: every method but GET and HEAD). waits: runs in the pool for
-    slow work (default: manual and upload). action: the body's key in a `POST …/action`. database: which of the service's
-    databases.
+    slow work (default: manual and upload). action: the body's key in a `POST …/action`. database: which of
+    the service's databases.
     headers: request headers (lower case) that the handler is handed last, as a dict.
     media: accepted content types of the body. A policy is a rule name, PUBLIC or TOKEN.
     """
