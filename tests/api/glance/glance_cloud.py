@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -75,14 +76,14 @@ class Cloud:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         path, _, query = path.partition("?")
-        pairs = [part.partition("=")[::2] for part in query.split("&") if part]
+        pairs = parse_qsl(query, keep_blank_values=True)
         sent = dict(headers or {})
         if token is not None:
             sent["x-auth-token"] = token
         if media is not None:
             sent["content-type"] = media
         data = msgspec.json.encode(body) if body is not None else b""
-        return self._send(Request(method, path, pairs, sent, data, base="http://glance"))  # type: ignore[arg-type]
+        return self._send(Request(method, path, pairs, sent, data, base="http://glance"))
 
     def _send(self, request: Request) -> Answer:
         reply = self.dispatcher.handle(request)

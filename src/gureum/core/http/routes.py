@@ -62,6 +62,8 @@ class Routes:
         if found is None:
             raise NotFound()
         node, values = found
+        if stripped and path.endswith("/") and node.param is not None:
+            raise NotFound()  # an item of a collection, with an empty id
         operations = node.methods.get(method)
         if operations is None and method == "HEAD":
             operations = node.methods.get("GET")

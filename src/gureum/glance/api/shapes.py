@@ -58,9 +58,9 @@ class ImageView(ImageAttributes, extra="keep"):
     os_hash_value = String("Hexdigest of the image contents.", null=True, max=128)
     created_at = Time("Date and time of image registration.")
     updated_at = Time("Date and time of the last change.")
-    self = String("URL of the image.")
+    self_link = String("URL of the image.", key="self")
     file = String("URL of the image's bytes.")
-    schema = String("URL of the schema.")
+    schema_link = String("URL of the schema.", key="schema")
 
 
 class MemberCreate(Struct):
@@ -83,7 +83,7 @@ class MemberView(Struct):
     status = Enum("The status of this image member.", *MEMBER_STATUSES)
     created_at = Time("Date and time of image member creation.")
     updated_at = Time("Date and time of last modification of image member.")
-    schema = String("URL of the schema.")
+    schema_link = String("URL of the schema.", key="schema")
 
 
 class ImageQuery(Struct, extra="keep"):
@@ -143,9 +143,9 @@ def shown(image: Image) -> dict[str, Any]:
     return {
         **values,
         "owner": image.project_id,
-        "self": here,
+        "self_link": here,
         "file": f"{here}/file",
-        "schema": "/v2/schemas/image",
+        "schema_link": "/v2/schemas/image",
         "extra_values": dict(image.properties),
     }
 
@@ -153,4 +153,4 @@ def shown(image: Image) -> dict[str, Any]:
 def shown_member(member: Member) -> dict[str, Any]:
     """Show a member."""
     values = {name: getattr(member, name) for name in Member.__slots__}
-    return {**values, "schema": "/v2/schemas/member"}
+    return {**values, "schema_link": "/v2/schemas/member"}
