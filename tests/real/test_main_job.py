@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,8 +41,10 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("main-job")
+def work() -> Iterator[Path]:
+    """A folder that no other run of pytest clears away meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="main-job-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +197,7 @@ def test_guests_of_a_network_reach_each_other(lab: Lab, work: Path, seen: dict[s
 
 def test_forbidden_port_stays_closed(lab: Lab, work: Path, seen: dict[str, str]):
     key, floating = work / "key1.pem", seen["floating"]
-    listen = "sudo sh -c 'nohup nc -lk -p 8080 </dev/zero >/dev/null 2>&1 &'"
+    listen = "(sudo nc -lk -p 8080 </dev/zero >/dev/null 2>&1 &)"
     lab.ssh(key, floating, listen)
     assert lab.outside_reaches(floating, 22)
     assert not lab.outside_reaches(floating, 8080)

@@ -229,7 +229,7 @@ def _apis(cloud: Cloud, progress: Progress) -> str:
     with httpx.Client(timeout=5, trust_env=False) as client:
         while waiting:
             # Before our own process is ready, another cloud may be what answers at the port.
-            ready = _own_process_ready(cloud)
+            ready = _running(cloud, process.SIMULATED if cloud.simulated else process.CONTROL)
             for name, port in list(waiting.items()) if ready else ():
                 with contextlib.suppress(httpx.TransportError):
                     url = f"http://{cloud.address}:{port}/readyz"
@@ -243,9 +243,9 @@ def _apis(cloud: Cloud, progress: Progress) -> str:
     return f"{count} answer at {cloud.address}"
 
 
-def _own_process_ready(cloud: Cloud) -> bool:
+def _running(cloud: Cloud, name: str) -> bool:
+    """Whether a child of the supervisor has started all its components."""
     status = supervisor.read_status(cloud.place.run_dir)
-    name = process.SIMULATED if cloud.simulated else process.CONTROL
     return status is not None and any(
         child.name == name and child.state == "running" for child in status.children
     )
@@ -290,6 +290,8 @@ def _agents(cloud: Cloud, progress: Progress) -> str:
     names = components.names(components.NODE)
     agents = [name for name in names if name.startswith("neutron-")]
     checks: list[tuple[str, Callable[[], bool]]] = []
+    if not cloud.simulated:  # old heartbeats may still count
+        checks.append(("the node process", lambda: _running(cloud, process.NODE)))
     if "nova-compute" in names and api.has("compute"):
         checks.append(("nova-compute", lambda: _compute_up(api)))
     if agents and api.has("network") and not cloud.simulated:

@@ -5,6 +5,7 @@ switch port, or a daemon that runs already.
 """
 
 import contextlib
+import grp
 import os
 import pwd
 import shutil
@@ -137,7 +138,8 @@ def _pip(runner: Runner, progress: Progress, what: list[str]) -> None:
 
 
 def start_libvirt(runner: Runner, ledger: Ledger, progress: Progress) -> str:
-    """libvirtd and virtlogd run. Raises: StepFailed."""
+    """libvirtd and virtlogd run, and QEMU's user may try KVM. Raises: StepFailed."""
+    open_kvm(ledger)
     if libvirt_answers(runner):
         return "libvirt answers"
     progress.at("starting")
@@ -157,6 +159,22 @@ def start_libvirt(runner: Runner, ledger: Ledger, progress: Progress) -> str:
         lambda: libvirt_answers(runner), "libvirt does not answer", "See: libvirtd --verbose"
     )
     return "libvirtd started"
+
+
+def open_kvm(ledger: Ledger, device: Path = Path("/dev/kvm")) -> None:
+    """Give /dev/kvm to the group `kvm`, as udev does where it runs.
+
+    When only root may open it, libvirt's look at QEMU's abilities waits a minute for every guest.
+    """
+    try:
+        about = device.stat()
+        group = grp.getgrnam("kvm").gr_gid
+    except (FileNotFoundError, KeyError):
+        return
+    if about.st_gid == 0 and not about.st_mode & 0o006:
+        ledger.note("files", f"mode:{device}:{about.st_gid}:{about.st_mode & 0o777:o}")
+        os.chown(device, -1, group)
+        os.chmod(device, 0o660)
 
 
 def libvirt_answers(runner: Runner) -> bool:

@@ -5,6 +5,7 @@ the ledger nor a name of this cloud's own making shows to be ours.
 """
 
 import contextlib
+import os
 import pwd
 import shutil
 from pathlib import Path
@@ -81,13 +82,17 @@ class Purge:
     def namespaces(self, progress: Progress) -> str:
         """Remove routers, DHCP servers, the outside; with the daemons in them."""
         listed = self.runner.run(["ip", "netns", "list"], timeout_s=20, check=False).stdout
-        # Beside another cloud only what is surely ours goes.
-        alone = self.outside == Outside()
-        prefixes = ("qrouter-", "qdhcp-", "qmeta-") if alone else ("\0",)
+        # The agents keep a folder for each; another cloud's namespaces are none of our business.
+        ids = {
+            entry.name
+            for kind in ("l3", "dhcp")
+            if (self.place.state_dir / kind).is_dir()
+            for entry in (self.place.state_dir / kind).iterdir()
+        }
         names = [
             name
             for name in (line.split()[0] for line in listed.splitlines() if line.strip())
-            if name.startswith(prefixes) or name in self.ledger.entries.namespaces
+            if name in self.ledger.entries.namespaces or name.partition("-")[2] in ids
         ]
         for name in names:
             network.remove_namespace(self.runner, name)
@@ -131,13 +136,18 @@ class Purge:
         return f"{len(names)} removed"
 
     def files(self, progress: Progress) -> str:
-        """Remove our entry of clouds.yaml, the client's environment and links."""
+        """Remove our entry of clouds.yaml and the client's environment; give modes back."""
         for note in self.ledger.entries.files:
             kind, _, rest = note.partition(":")
             if kind == "clouds.yaml":
                 path, _, name = rest.rpartition(":")
                 with contextlib.suppress(ValueError, OSError):
                     settings.merge_clouds_yaml(Path(path), name, None)
+            elif kind == "mode":
+                path, group, mode = rest.rsplit(":", 2)
+                with contextlib.suppress(OSError):
+                    os.chown(path, -1, int(group))
+                    os.chmod(path, int(mode, 8))
         if self.outside == Outside() and not self.simulated:
             shutil.rmtree(client.own_environment(), ignore_errors=True)
         return "clouds.yaml and client"
