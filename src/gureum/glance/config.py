@@ -59,6 +59,11 @@ class GlanceOptions:
         "Names of container formats that images may have.",
         default=["ami", "ari", "aki", "bare", "ovf", "ova", "docker", "compressed"],
     )
+    require_image_format_match: bool = option(
+        "Whether content without any structure is refused under the name of a structured format."
+        " Structured content under another name, or with a way out of the image, always is.",
+        default=True,
+    )
     inspection_timeout_s: float = option(
         "How long the inspection of an upload may take.", default=60.0, unit="s", min=1, max=3600
     )

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+from databases import fresh
 
 from gureum.core.context import Context
-from gureum.core.db import Database
 from gureum.core.db.migrate import migrate
 from gureum.core.http.dispatch import Dispatcher
 from gureum.core.http.messages import BodyStream, Request
@@ -150,7 +150,7 @@ class Cloud:
 
 
 def build(tmp_path: Any, *, inspect: bool = False, **options: Any) -> Cloud:
-    database = Database(f"sqlite:///{tmp_path}/glance.sqlite")
+    database = fresh("glance", f"sqlite:///{tmp_path}/glance.sqlite")
     migrate(database, "gureum.glance.store.migrations")
     settings = GlanceOptions(filesystem_store_datadir=str(tmp_path / "images"), **options)
     policy = Policy(SERVICE.rules)

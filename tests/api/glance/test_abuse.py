@@ -156,3 +156,12 @@ def test_import_of_an_unfit_image_leaves_it_queued(strict, tmp_path):
 def test_inspection_that_dies_refuses_the_image(tmp_path):
     cloud = build(tmp_path, inspect=True, inspection_timeout_s=0.001)
     refused(cloud, b"x", "raw")
+
+
+@needs_qemu
+def test_abuse_5_lenient_match_still_refuses_structure_under_another_name(tmp_path):
+    cloud = build(tmp_path, inspect=True, require_image_format_match=False)
+    refused(cloud, made(tmp_path, "qcow2"), "raw")
+    refused(cloud, made(tmp_path, "qcow2"), "vmdk")
+    refused(cloud, made(tmp_path, "qcow2", "-u", "-b", "/etc/passwd", "-F", "raw"), "qcow2")
+    assert cloud.active(b"x" * 2000, disk_format="qcow2")["status"] == "active"

@@ -90,17 +90,25 @@ class ChildInspector(Inspector):
 
 
 def check(
-    inspector: Inspector, path: Path, disk_format: str, container_format: str, size: int
+    inspector: Inspector,
+    path: Path,
+    disk_format: str,
+    container_format: str,
+    size: int,
+    *,
+    strict: bool = True,
 ) -> int | None:
     """Check a file against an image's formats; returns the virtual size in bytes if there is one.
 
-    Raises: NotAsClaimed.
+    strict: refuse plain bytes under the name of a structured format too. Raises: NotAsClaimed.
     """
     packed = container_format in _PACKED
     allowed, qemu_format = (
         (frozenset({"raw"}), "-") if packed else _DISKS.get(disk_format, (frozenset({"raw"}), "-"))
     )
     found = inspector.look(path, qemu_format)
+    if not strict and found.format in _PLAIN:
+        return size
     if found.format is not None and found.format not in allowed:
         claimed = container_format if packed else disk_format
         raise NotAsClaimed(f"it is said to be {claimed} and is {found.format}")

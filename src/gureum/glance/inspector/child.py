@@ -17,6 +17,8 @@ from oslo_utils.imageutils import format_inspector
 
 from gureum.core.runner import CommandError, CommandTimeout, Runner
 
+PLAIN = ("raw", "gpt", "iso", "luks")
+"""What has no structure that a program would follow."""
 _QEMU_KEYS = ("backing-filename", "full-backing-filename", "backing-filename-format")
 
 
@@ -75,7 +77,7 @@ def main(args: list[str]) -> int:
     path, qemu_name, memory_mib, cpu_s = args[0], args[1], int(args[2]), int(args[3])
     confine(memory_mib, cpu_s)
     found = inspect(path)
-    if not found["faults"] and qemu_name != "-":
+    if not found["faults"] and qemu_name != "-" and found["format"] not in PLAIN:
         said = ask_qemu(path, qemu_name, cpu_s)
         found["faults"] += said.get("faults", [])
         if said.get("virtual_size") is not None:

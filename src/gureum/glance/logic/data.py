@@ -257,7 +257,14 @@ def _digest_of(deps: Deps, key: str) -> Digest:
 def _inspect(deps: Deps, image: Image, path: Path, size: int) -> int | None:
     assert image.disk_format is not None and image.container_format is not None
     try:
-        return check(deps.inspector, path, image.disk_format, image.container_format, size)
+        return check(
+            deps.inspector,
+            path,
+            image.disk_format,
+            image.container_format,
+            size,
+            strict=deps.options.require_image_format_match,
+        )
     except NotAsClaimed as error:
         raise NotWhatItClaims(reason=str(error)) from error
 
