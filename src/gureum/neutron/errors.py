@@ -109,6 +109,13 @@ class NetworkInUse(Conflict):
     )
 
 
+class NetworkMTUSubnetConflict(Conflict):
+    """The network's packets are too small for the IP version."""
+
+    code = "mtu_too_small"
+    text = "MTU of {mtu} on network {net_id} conflicts with IPv{version}, which needs {least}."
+
+
 class SubnetInUse(Conflict):
     """Ports have addresses in it."""
 

@@ -139,3 +139,10 @@ class SecurityGroupNotSingleGroupRules(BadRequest):
 
     code = "many_groups"
     text = "Only allowed to update rules for one security profile at a time"
+
+
+class StatefulAndStatelessSecurityGroups(Conflict):
+    """One port cannot wear both kinds."""
+
+    code = "mixed_statefulness"
+    text = "Stateful and stateless security groups cannot be used on the same port."

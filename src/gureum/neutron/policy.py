@@ -151,7 +151,7 @@ _SUBNETS = [
     Rule("update_subnet", A_M_NET, "Change a subnet."),
     Rule("delete_subnet", A_M_NET, "Delete a subnet."),
     *_attributes(ADMIN, "create get update", "subnet", "segment_id"),
-    *_attributes(ADMIN, "create update", "subnet", "service_types"),
+    *_attributes(A_M_NET, "create update", "subnet", "service_types"),
 ]
 _NET_OWNER = _any(ADMIN, SERVICE, NET_MEMBER)
 _PORTS = [
@@ -207,6 +207,7 @@ _ROUTERS = [
 _FLOATING = [
     *_crud("floatingip"),
     *_attributes(ADMIN, "create", "floatingip", "floating_ip_address"),
+    Rule("get_floatingip_pool", A_R, "List the subnets that floating IPs come from."),
 ]
 _SECURITY = [
     *_crud("security_group", read=_any(ADMIN, READER, "rule:shared_security_group", SERVICE)),
@@ -220,7 +221,8 @@ _SECURITY = [
 ]
 _POOLS = [
     *_crud("subnetpool", read=_any(ADMIN, READER, "rule:shared_subnetpools")),
-    *_attributes(ADMIN, "create update", "subnetpool", "shared", "is_default"),
+    *_attributes(ADMIN, "create", "subnetpool", "shared"),
+    *_attributes(ADMIN, "create update", "subnetpool", "is_default"),
     Rule("add_prefixes", A_M, "Add prefixes to a pool."),
     Rule("remove_prefixes", A_M, "Remove prefixes from a pool."),
     *_crud("address_scope", read=_any(ADMIN, READER, "rule:shared_address_scopes")),

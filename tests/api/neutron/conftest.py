@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 import pytest
 import sqlalchemy as sa
+from databases import fresh
 
 from gureum.core.context import Context
 from gureum.core.db import Database
@@ -161,7 +162,7 @@ class Cloud:
 @pytest.fixture
 def cloud() -> Cloud:
     """A fresh neutron-server."""
-    return Cloud(Database("sqlite://"))
+    return Cloud(fresh("neutron"))
 
 
 @pytest.fixture

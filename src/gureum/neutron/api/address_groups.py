@@ -48,11 +48,11 @@ class Address(Field[str]):
     def parser(self, version: Any) -> Any:
         def parse(value: Any, path: str) -> str:
             try:
-                if not isinstance(value, str):
+                if not isinstance(value, str) or "/" not in value:
                     raise ValueError
                 return str(ipaddress.ip_network(value, strict=False))
             except ValueError:
-                raise Invalid(path, f"'{str(value)[:60]}' is not an address", value) from None
+                raise Invalid(path, f"'{str(value)[:60]}' is not a valid CIDR", value) from None
 
         return parse
 
@@ -155,7 +155,7 @@ def show_address_group(ctx: Context, tx: Tx, group: View, query: Any) -> View:
     "PUT",
     "/address-groups/{address_group_id}",
     policy="update_address_group",
-    load=loader(ADDRESS_GROUP),
+    load=loader(ADDRESS_GROUP, "update_address_group"),
     target=view_target,
     wrap="address_group",
     request=AddressGroupUpdate,
@@ -174,7 +174,7 @@ def update_address_group(ctx: Context, tx: Tx, group: View, new: Any) -> View:
     "DELETE",
     "/address-groups/{address_group_id}",
     policy="delete_address_group",
-    load=loader(ADDRESS_GROUP),
+    load=loader(ADDRESS_GROUP, "delete_address_group"),
     target=view_target,
     errors=(AddressGroupNotFound, AddressGroupInUse),
 )
@@ -191,7 +191,7 @@ def delete_address_group(ctx: Context, tx: Tx, group: View) -> None:
     "PUT",
     "/address-groups/{address_group_id}/add_addresses",
     policy="add_addresses",
-    load=loader(ADDRESS_GROUP),
+    load=loader(ADDRESS_GROUP, "add_addresses"),
     target=view_target,
     request=Addresses,
     response=AddressGroup,
@@ -213,7 +213,7 @@ def add_addresses(ctx: Context, tx: Tx, group: View, new: Any) -> View:
     "PUT",
     "/address-groups/{address_group_id}/remove_addresses",
     policy="remove_addresses",
-    load=loader(ADDRESS_GROUP),
+    load=loader(ADDRESS_GROUP, "remove_addresses"),
     target=view_target,
     request=Addresses,
     response=AddressGroup,

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from gureum.core.context import Context
 from gureum.core.db import Tx
 from gureum.core.spec import (
+    TOKEN,
     Boolean,
     Id,
     Integer,
@@ -20,7 +21,7 @@ from gureum.core.spec import (
     Time,
     operation,
 )
-from gureum.neutron.api.common import ListQuery, ShowQuery, View
+from gureum.neutron.api.common import ListQuery, ShowQuery, View, rule_target
 from gureum.neutron.api.networks import Network
 from gureum.neutron.api.routers import Router
 from gureum.neutron.errors import NetworkNotFound
@@ -86,11 +87,11 @@ def load_agent(ctx: Context, tx: Tx, agent_id: str) -> View:
     return load(ctx, tx, AGENT, agent_id)
 
 
-@operation(
-    "GET", "/agents", policy="get_agent", query=ListQuery, items=Agent, response_wrap="agents"
-)
+@operation("GET", "/agents", policy=TOKEN, query=ListQuery, items=Agent, response_wrap="agents")
 def list_agents(ctx: Context, tx: Tx, query: Any) -> Page:
-    """List agents."""
+    """List agents; who may not see them gets an empty list."""
+    if not tx.deps.policy.allows("get_agent", ctx, rule_target({"project_id": ctx.project_id})):
+        return Page([])
     return list_page(ctx, tx, AGENT, query)
 
 

@@ -23,6 +23,7 @@ from gureum.core.spec import (
     String,
     Struct,
     Time,
+    Version,
 )
 from gureum.neutron.store.query import Noun, list_page, load, sees_all
 
@@ -97,6 +98,23 @@ class StandardUpdate(UnnamedUpdate):
     name = String("Name.")
 
 
+class _Item(Nested):
+    """One of a bulk body: the resource itself, or with its key around it as some clients send."""
+
+    def __init__(self, one: str, create: type[Struct]) -> None:
+        super().__init__(create, "")
+        self._one = one
+
+    def parser(self, version: Version) -> Callable[[Any, str], Any]:
+        inner, one = super().parser(version), self._one
+
+        def parse(value: Any, path: str) -> Any:
+            wrapped = isinstance(value, dict) and len(value) == 1 and one in value
+            return inner(value[one] if wrapped else value, path)
+
+        return parse
+
+
 def bulk(one: str, many: str, create: type[Struct]) -> type[Struct]:
     """Return the body of a creation: one resource, or a list of them."""
 
@@ -110,7 +128,9 @@ def bulk(one: str, many: str, create: type[Struct]) -> type[Struct]:
         {
             "__doc__": f"New {many}.",
             one: Nested(create, f"The new {one}."),
-            many: ListOf(create, f"Several new {many}, all or none.", min=1, max=_BULK_MAX),
+            many: ListOf(
+                _Item(one, create), f"Several new {many}, all or none.", min=1, max=_BULK_MAX
+            ),
             "check": check,
         },
     )
@@ -220,13 +240,26 @@ def lister(noun: Noun) -> Callable[[Context, Tx, Any], Page]:
     return handler
 
 
-def loader(noun: Noun) -> Callable[[Context, Tx, str], View]:
-    """Return the `load` of a noun."""
+def loader(
+    noun: Noun, rule: str | None = None, find: Callable[[Context, Tx, str], View] | None = None
+) -> Callable[[Context, Tx, str], View]:
+    """Return the `load` of a noun.
 
-    def find(ctx: Context, tx: Tx, row_id: str) -> View:
-        return load(ctx, tx, noun, row_id)
+    rule: what the caller wants to do. Who may see somebody else's resource but not do that is told
+    that there is no such thing; on an own resource the dispatcher says 403.
+    """
 
-    return find
+    def found(ctx: Context, tx: Tx, row_id: str) -> View:
+        view = find(ctx, tx, row_id) if find is not None else load(ctx, tx, noun, row_id)
+        if (
+            rule is not None
+            and view["project_id"] != ctx.project_id
+            and not tx.deps.policy.allows(rule, ctx, rule_target(view))
+        ):
+            raise noun.not_found(id=row_id)
+        return view
+
+    return found
 
 
 def list_keys(ctx: Context, path: str, wrap: str, page: Page) -> Mapping[str, Any]:

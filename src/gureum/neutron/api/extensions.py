@@ -29,6 +29,7 @@ ALIASES: dict[str, str] = {
     "extra_dhcp_opt": "Extra DHCP options of a port",
     "extraroute": "Static routes of a router",
     "extraroute-atomic": "Adding and removing static routes",
+    "floatingip-pools": "Subnets that floating IPs come from",
     "filter-validation": "Unknown filters are refused",
     "fip-port-details": "The port behind a floating IP",
     "ip-substring-filtering": "Ports by a part of an address",
@@ -69,6 +70,8 @@ ALIASES: dict[str, str] = {
     "subnet-service-types": "Subnets kept for kinds of ports",
     "subnet_allocation": "Subnet pools",
     "subnetpool-prefix-ops": "Adding and removing prefixes",
+    "tag": "Tags of networks",
+    "tag-ext": "Tags of other resources",
     "tag-ports-during-bulk-creation": "Tags of new ports",
 }
 

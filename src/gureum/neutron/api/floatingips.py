@@ -127,7 +127,7 @@ def show_floatingip(ctx: Context, tx: Tx, floatingip: View, query: Any) -> View:
     "PUT",
     "/floatingips/{floatingip_id}",
     policy="update_floatingip",
-    load=loader(FLOATINGIP),
+    load=loader(FLOATINGIP, "update_floatingip"),
     target=view_target,
     wrap="floatingip",
     request=FloatingIpUpdate,
@@ -147,7 +147,7 @@ def update_floatingip(ctx: Context, tx: Tx, floatingip: View, new: Any) -> View:
     "DELETE",
     "/floatingips/{floatingip_id}",
     policy="delete_floatingip",
-    load=loader(FLOATINGIP),
+    load=loader(FLOATINGIP, "delete_floatingip"),
     target=view_target,
     errors=(FloatingIPNotFound,),
 )

@@ -177,7 +177,7 @@ def show_network(ctx: Context, tx: Tx, network: View, query: Any) -> View:
     "PUT",
     "/networks/{network_id}",
     policy="update_network",
-    load=loader(NETWORK),
+    load=loader(NETWORK, "update_network"),
     target=view_target,
     wrap="network",
     request=NetworkUpdate,
@@ -193,7 +193,7 @@ def update_network(ctx: Context, tx: Tx, network: View, new: Any) -> View:
     "DELETE",
     "/networks/{network_id}",
     policy="delete_network",
-    load=loader(NETWORK),
+    load=loader(NETWORK, "delete_network"),
     target=view_target,
     errors=(NetworkNotFound, NetworkInUse),
 )

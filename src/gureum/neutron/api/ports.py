@@ -35,6 +35,7 @@ from gureum.neutron.api.common import (
     bulk_answer,
     create_all,
     enforce_create,
+    loader,
     owner,
     rule_target,
     view_target,
@@ -207,7 +208,7 @@ class PortCreate(StandardCreate):
     admin_state_up = Boolean("Whether it forwards.", default=True)
     device_id = String("What uses it.", default="")
     device_owner = String("Kind of user.", default="", policy="create_port:device_owner")
-    security_groups = ListOf(Id(""), "Security groups.", null=True, max=100)
+    security_groups = ListOf(Id(""), "Security groups.", null=True, unique=True, max=100)
     port_security_enabled = Boolean("Filter it.", policy="create_port:port_security_enabled")
     allowed_address_pairs = ListOf(
         AddressPair,
@@ -247,7 +248,7 @@ class PortUpdate(StandardUpdate):
     admin_state_up = Boolean("Whether it forwards.")
     device_id = String("What uses it.", null=True)
     device_owner = String("Kind of user.", null=True, policy="update_port:device_owner")
-    security_groups = ListOf(Id(""), "Security groups.", null=True, max=100)
+    security_groups = ListOf(Id(""), "Security groups.", null=True, unique=True, max=100)
     port_security_enabled = Boolean("Filter it.", policy="update_port:port_security_enabled")
     allowed_address_pairs = ListOf(
         AddressPair,
@@ -361,7 +362,7 @@ def show_port(ctx: Context, tx: Tx, port: View, query: Any) -> View:
     "PUT",
     "/ports/{port_id}",
     policy="update_port",
-    load=load_port,
+    load=loader(PORT, "update_port", load_port),
     target=view_target,
     wrap="port",
     request=PortUpdate,
@@ -378,7 +379,7 @@ def update_port(ctx: Context, tx: Tx, port: View, new: Any) -> View:
     "DELETE",
     "/ports/{port_id}",
     policy="delete_port",
-    load=load_port,
+    load=loader(PORT, "delete_port", load_port),
     target=view_target,
     errors=(PortNotFound, ServicePortInUse),
 )

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from gureum.core.context import Context
 from gureum.core.db import Tx
 from gureum.core.spec import Boolean, Integer, Json, NotFound, Reply, String, Struct, operation
-from gureum.neutron.errors import OverQuota
+from gureum.neutron.errors import InvalidInput, OverQuota
 from gureum.neutron.logic import quota
 from gureum.neutron.store import tables as t
 
@@ -152,7 +152,7 @@ def update_quota(ctx: Context, tx: Tx, project_id: str, new: Any) -> Any:
             continue
         limit = new.get(name)
         if new.check_limit and 0 <= limit < quota.used(tx, project_id, name):
-            raise OverQuota(resource=name)
+            raise InvalidInput(error_message=f"Quota limit {limit} of {name} is below what is used")
         where = sa.and_(t.quotas.c.project_id == project_id, t.quotas.c.resource == name)
         if not tx.update(t.quotas, where, amount=limit):
             tx.insert(t.quotas, project_id=project_id, resource=name, amount=limit)

@@ -125,7 +125,7 @@ def show_rbac_policy(ctx: Context, tx: Tx, policy: View, query: Any) -> View:
     "PUT",
     "/rbac-policies/{rbac_policy_id}",
     policy="update_rbac_policy",
-    load=loader(RBAC),
+    load=loader(RBAC, "update_rbac_policy"),
     target=_target,
     wrap="rbac_policy",
     request=RbacPolicyUpdate,
@@ -141,7 +141,7 @@ def update_rbac_policy(ctx: Context, tx: Tx, policy: View, new: Any) -> View:
     "DELETE",
     "/rbac-policies/{rbac_policy_id}",
     policy="delete_rbac_policy",
-    load=loader(RBAC),
+    load=loader(RBAC, "delete_rbac_policy"),
     target=view_target,
     errors=(RbacPolicyNotFound, RbacPolicyInUse),
 )

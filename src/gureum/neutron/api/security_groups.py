@@ -122,10 +122,10 @@ class RuleCreate(UnnamedCreate):
     direction = Enum("Direction.", "ingress", "egress", required=True)
     ethertype = Enum("Family.", "IPv4", "IPv6", fold=True, default="IPv4")
     protocol = String("Name or number.", null=True, lenient=True, max=40)
-    port_range_min = Integer("First port, or ICMP type.", null=True, min=-1, max=65535)
-    port_range_max = Integer("Last port, or ICMP code.", null=True, min=-1, max=65535)
+    port_range_min = Integer("First port, or ICMP type.", null=True)
+    port_range_max = Integer("Last port, or ICMP code.", null=True)
     remote_ip_prefix = RemotePrefix("Other side.", null=True)
-    remote_group_id = Id("Other side.", uuid=True, null=True)
+    remote_group_id = Id("Other side.", null=True)
     remote_address_group_id = Id("Other side.", uuid=True, null=True)
 
 
@@ -198,7 +198,7 @@ def show_security_group(ctx: Context, tx: Tx, group: View, query: Any) -> View:
     "PUT",
     "/security-groups/{security_group_id}",
     policy="update_security_group",
-    load=loader(SECURITY_GROUP),
+    load=loader(SECURITY_GROUP, "update_security_group"),
     target=view_target,
     wrap="security_group",
     request=SecurityGroupUpdate,
@@ -214,7 +214,7 @@ def update_security_group(ctx: Context, tx: Tx, group: View, new: Any) -> View:
     "DELETE",
     "/security-groups/{security_group_id}",
     policy="delete_security_group",
-    load=loader(SECURITY_GROUP),
+    load=loader(SECURITY_GROUP, "delete_security_group"),
     target=view_target,
     errors=(SecurityGroupNotFound, SecurityGroupInUse, SecurityGroupCannotRemoveDefault),
 )
@@ -310,7 +310,7 @@ def show_security_group_rule(ctx: Context, tx: Tx, rule: View, query: Any) -> Vi
     "DELETE",
     "/security-group-rules/{security_group_rule_id}",
     policy="delete_security_group_rule",
-    load=load_rule,
+    load=loader(RULE, "delete_security_group_rule", load_rule),
     target=view_target,
     errors=(SecurityGroupRuleNotFound,),
 )

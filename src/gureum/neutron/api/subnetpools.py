@@ -42,9 +42,9 @@ class SubnetPool(Standard):
 
     ip_version = Integer("4 or 6.")
     prefixes = ListOf(String(""), "What subnets are taken from.")
-    default_prefixlen = Integer("Size of a subnet without a wish.")
-    min_prefixlen = Integer("Shortest prefix of a subnet.")
-    max_prefixlen = Integer("Longest prefix of a subnet.")
+    default_prefixlen = String("Size of a subnet without a wish.")
+    min_prefixlen = String("Shortest prefix of a subnet.")
+    max_prefixlen = String("Longest prefix of a subnet.")
     default_quota = Integer("Most that one project may take.")
     address_scope_id = Id("Scope in which addresses are unique.")
     shared = Boolean("Whether other projects may use it.")
@@ -74,7 +74,6 @@ class SubnetPoolUpdate(StandardUpdate):
     max_prefixlen = Integer("Longest prefix of a subnet.", min=0)
     default_quota = Integer("Most that one project may take.", null=True, min=0)
     address_scope_id = Id("Scope.", uuid=True, null=True)
-    shared = Boolean("Open it to all.", policy="update_subnetpool:shared")
     is_default = Boolean("The default.", policy="update_subnetpool:is_default")
 
 
@@ -147,7 +146,7 @@ def show_subnetpool(ctx: Context, tx: Tx, pool: View, query: Any) -> View:
     "PUT",
     "/subnetpools/{subnetpool_id}",
     policy="update_subnetpool",
-    load=loader(SUBNETPOOL),
+    load=loader(SUBNETPOOL, "update_subnetpool"),
     target=view_target,
     wrap="subnetpool",
     request=SubnetPoolUpdate,
@@ -163,7 +162,7 @@ def update_subnetpool(ctx: Context, tx: Tx, pool: View, new: Any) -> View:
     "DELETE",
     "/subnetpools/{subnetpool_id}",
     policy="delete_subnetpool",
-    load=loader(SUBNETPOOL),
+    load=loader(SUBNETPOOL, "delete_subnetpool"),
     target=view_target,
     errors=(SubnetPoolNotFound, SubnetPoolInUse),
 )
@@ -176,7 +175,7 @@ def delete_subnetpool(ctx: Context, tx: Tx, pool: View) -> None:
     "PUT",
     "/subnetpools/{subnetpool_id}/add_prefixes",
     policy="add_prefixes",
-    load=loader(SUBNETPOOL),
+    load=loader(SUBNETPOOL, "add_prefixes"),
     target=view_target,
     request=Prefixes,
     response=PoolPrefixes,
@@ -191,7 +190,7 @@ def add_prefixes(ctx: Context, tx: Tx, pool: View, new: Any) -> View:
     "PUT",
     "/subnetpools/{subnetpool_id}/remove_prefixes",
     policy="remove_prefixes",
-    load=loader(SUBNETPOOL),
+    load=loader(SUBNETPOOL, "remove_prefixes"),
     target=view_target,
     request=Prefixes,
     response=PoolPrefixes,
@@ -289,7 +288,7 @@ def show_address_scope(ctx: Context, tx: Tx, scope: View, query: Any) -> View:
     "PUT",
     "/address-scopes/{address_scope_id}",
     policy="update_address_scope",
-    load=loader(ADDRESS_SCOPE),
+    load=loader(ADDRESS_SCOPE, "update_address_scope"),
     target=view_target,
     wrap="address_scope",
     request=AddressScopeUpdate,
@@ -305,7 +304,7 @@ def update_address_scope(ctx: Context, tx: Tx, scope: View, new: Any) -> View:
     "DELETE",
     "/address-scopes/{address_scope_id}",
     policy="delete_address_scope",
-    load=loader(ADDRESS_SCOPE),
+    load=loader(ADDRESS_SCOPE, "delete_address_scope"),
     target=view_target,
     errors=(AddressScopeNotFound, AddressScopeInUse),
 )

@@ -256,10 +256,17 @@ def _tell_nova(tx: Tx, port_ids: Sequence[str]) -> None:
 def delete(ctx: Context, tx: Tx, floatingip: Mapping[str, Any]) -> None:
     """Give the address back."""
     rows.check_revision(ctx, floatingip)
-    disassociate(tx, [floatingip["id"]])
-    tx.delete(t.floatingips, t.floatingips.c.id == floatingip["id"])
-    rows.forget(tx, floatingip["id"])
-    port = tx.one(sa.select(t.ports).where(t.ports.c.id == floatingip["floating_port_id"]))
+    row = tx.one(sa.select(t.floatingips).where(t.floatingips.c.id == floatingip["id"]))
+    if row is not None:
+        remove(tx, row)
+
+
+def remove(tx: Tx, floatingip: sa.Row[Any]) -> None:
+    """Take a floating IP and its port away."""
+    disassociate(tx, [floatingip.id])
+    tx.delete(t.floatingips, t.floatingips.c.id == floatingip.id)
+    rows.forget(tx, floatingip.id)
+    port = tx.one(sa.select(t.ports).where(t.ports.c.id == floatingip.floating_port_id))
     if port is not None:
         port_logic.remove(tx, port)
 

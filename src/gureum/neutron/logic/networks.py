@@ -16,21 +16,22 @@ from gureum.neutron.errors import (
     InvalidInput,
     InvalidSharedSetting,
     NetworkInUse,
+    NetworkMTUSubnetConflict,
     NoNetworkAvailable,
     NoNetworkFoundInMaximumAllowedAttempts,
     TunnelIdInUse,
     VlanIdInUse,
 )
+from gureum.neutron.logic import floatingips, quota, sharing
 from gureum.neutron.logic import ports as port_logic
-from gureum.neutron.logic import quota, sharing
 from gureum.neutron.ml2.base import InvalidSegment, Segment
 from gureum.neutron.store import changes, rows
 from gureum.neutron.store import networks as store
 from gureum.neutron.store import tables as t
 from gureum.neutron.store.query import View, reload
 
-_MIN_MTU = 68
-_MIN_MTU_V6 = 1280
+MIN_MTU = {4: 68, 6: 1280}
+"""Least MTU by IP version: RFC 791 and RFC 8200."""
 _AUTO_DELETED = ("network:dhcp",)
 
 
@@ -145,14 +146,19 @@ def _taken(segment: Segment) -> Exception:
     return TunnelIdInUse(tunnel_id=segment.segmentation_id)
 
 
+def check_mtu(network_id: str, mtu: int, version: int) -> None:
+    """Refuse a network too narrow for an IP version. Raises: NetworkMTUSubnetConflict."""
+    least = MIN_MTU[version]
+    if mtu < least:
+        raise NetworkMTUSubnetConflict(net_id=network_id, mtu=mtu, version=version, least=least)
+
+
 def _mtu(tx: Tx, asked: int, found: Sequence[Segment]) -> int:
     most: int = tx.deps.ml2.max_mtu(found)
     if asked == 0:
         return most
     if asked > most:
         raise InvalidInput(error_message=f"Requested MTU is too big, maximum is {most}")
-    if asked < _MIN_MTU:
-        raise InvalidInput(error_message=f"Requested MTU is too small, minimum is {_MIN_MTU}")
     return asked
 
 
@@ -176,7 +182,10 @@ def update(ctx: Context, tx: Tx, network: Mapping[str, Any], new: Struct) -> Vie
         if new.has(name):
             values[name] = new.get(name) or ""
     if new.has("mtu"):
-        values["mtu"] = _mtu(tx, new.mtu, store.segments_of(tx, [network_id])[network_id])
+        mtu = values["mtu"] = _mtu(tx, new.mtu, store.segments_of(tx, [network_id])[network_id])
+        versions = sa.select(t.subnets.c.ip_version).where(t.subnets.c.network_id == network_id)
+        for row in tx.all(versions.distinct()):
+            check_mtu(network_id, mtu, row.ip_version)
     if new.has("availability_zone_hints"):
         values["availability_zone_hints"] = list(new.get("availability_zone_hints") or ())
     if any(new.has(f"provider_{name}") for name in ("network_type", "physical_network")):
@@ -267,6 +276,12 @@ def delete(ctx: Context, tx: Tx, network: Mapping[str, Any]) -> None:
     rows.check_revision(ctx, network)
     network_id = network["id"]
     items = changes.network_items(tx, network_id)
+    for floatingip in tx.all(
+        sa.select(t.floatingips).where(
+            t.floatingips.c.floating_network_id == network_id, t.floatingips.c.port_id.is_(None)
+        )
+    ):
+        floatingips.remove(tx, floatingip)
     found = tx.all(sa.select(t.ports).where(t.ports.c.network_id == network_id))
     if any(port.device_owner not in _AUTO_DELETED for port in found):
         raise NetworkInUse(id=network_id)

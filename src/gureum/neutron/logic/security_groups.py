@@ -20,6 +20,7 @@ from gureum.neutron.errors_security import (
     SecurityGroupDefaultAlreadyExists,
     SecurityGroupInUse,
     SecurityGroupNotFound,
+    StatefulAndStatelessSecurityGroups,
 )
 from gureum.neutron.logic import quota
 from gureum.neutron.logic.security_rules import RuleSpec, write
@@ -69,7 +70,7 @@ def check_usable(ctx: Context, tx: Tx, asked: Sequence[str]) -> list[str]:
     if not wanted:
         return []
     c = t.security_groups.c
-    statement = sa.select(c.id).where(c.id.in_(wanted))
+    statement = sa.select(c.id, c.stateful).where(c.id.in_(wanted))
     if not sees_all(ctx):
         statement = statement.where(
             sa.or_(
@@ -77,20 +78,25 @@ def check_usable(ctx: Context, tx: Tx, asked: Sequence[str]) -> list[str]:
                 granted(t.security_groups, "security_group", ctx, "access_as_shared"),
             )
         )
-    known = {row.id for row in tx.all(statement)}
+    found = tx.all(statement)
+    known = {row.id for row in found}
     for missing in wanted:
         if missing not in known:
             raise SecurityGroupNotFound(id=missing)
+    if len({row.stateful for row in found}) > 1:
+        raise StatefulAndStatelessSecurityGroups()
     return wanted
 
 
 def create(ctx: Context, tx: Tx, new: Struct, project_id: str) -> View:
     """Create a group with its two egress rules. Raises: SecurityGroupDefaultAlreadyExists."""
     name = new.get("name", "") or ""
-    default_group(tx, project_id)
     if name.lower() == "default":
         raise SecurityGroupDefaultAlreadyExists()
+    # what comes for free is not held against the caller: count first
     quota.check(ctx, tx, project_id, "security_group")
+    quota.check(ctx, tx, project_id, "security_group_rule", len(_FAMILIES))
+    default_group(tx, project_id)
     group_id = _insert(
         tx, project_id, name, new.get("description", "") or "", new.get("stateful", True)
     )
@@ -103,6 +109,8 @@ def update(ctx: Context, tx: Tx, group: Mapping[str, Any], new: Struct) -> View:
     values = {n: new.get(n) or "" for n in ("name", "description") if new.has(n)}
     if group["is_default"] and "name" in values and values["name"] != group["name"]:
         raise SecurityGroupCannotUpdateDefault()
+    if not group["is_default"] and values.get("name", "").lower() == "default":
+        raise SecurityGroupDefaultAlreadyExists()
     if new.has("stateful") and new.stateful != group["stateful"]:
         if store.worn(tx, group["id"]):
             raise SecurityGroupInUse(id=group["id"])

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from gureum.core.context import Context
 from gureum.core.db import Conflict, Tx
 from gureum.core.spec import BadRequest, NotFound, Struct
+from gureum.neutron.errors import InvalidInput
 from gureum.neutron.errors_pools import (
     DuplicateRbacPolicy,
     RbacPolicyInitError,
@@ -23,7 +24,7 @@ from gureum.neutron.logic import quota
 from gureum.neutron.store import rbac as store
 from gureum.neutron.store import rows
 from gureum.neutron.store import tables as t
-from gureum.neutron.store.query import View
+from gureum.neutron.store.query import View, granted
 
 SHARED = "access_as_shared"
 EXTERNAL = "access_as_external"
@@ -75,12 +76,18 @@ def close_to_all(tx: Tx, object_id: str, action: str = SHARED) -> None:
 def object_of(ctx: Context, tx: Tx, object_type: str, object_id: str) -> sa.Row[Any]:
     """Return a resource that the caller owns. Raises: NotFound, BadRequest."""
     table = OBJECTS[object_type]
+    seen = granted(table, object_type, ctx, *ACTIONS[object_type])
     statement = sa.select(table).where(table.c.id == object_id)
     if not ctx.is_admin:
-        statement = statement.where(table.c.project_id == (ctx.project_id or ""))
+        mine = table.c.project_id == (ctx.project_id or "")
+        statement = statement.where(sa.or_(mine, seen))
     row = tx.one(statement)
     if row is None:
         raise NotFound(f"The requested object {object_id} could not be found.")
+    if row.project_id != ctx.project_id and not ctx.is_admin:
+        raise InvalidInput(
+            error_message="Only admins can manipulate policies on objects they do not own"
+        )
     return row
 
 
@@ -112,6 +119,7 @@ def create(ctx: Context, tx: Tx, new: Struct, project_id: str) -> View:
         )
     except Conflict:
         raise DuplicateRbacPolicy() from None
+    rows.touch(tx, OBJECTS[new.object_type], new.object_id)
     if new.action == EXTERNAL:
         tx.update(t.networks, t.networks.c.id == new.object_id, router_external=True)
     return store.reload(tx, policy_id)
@@ -135,15 +143,15 @@ def _check_pool(tx: Tx, pool: Any, new: Struct) -> None:
         )
     )
     if opened is None and (scope is None or scope.project_id != new.target_tenant):
-        raise RbacPolicyInUse(
-            object_id=pool.id, details="its address scope is not open to the same project"
+        raise InvalidInput(
+            error_message=f"The address scope of subnet pool {pool.id} is not open to the project"
         )
 
 
 def update(ctx: Context, tx: Tx, policy: Mapping[str, Any], new: Struct) -> View:
     """Open a resource to another project instead. Raises: RbacPolicyInUse."""
     if new.has("target_tenant") and new.target_tenant != policy["target_tenant"]:
-        _check_unused(tx, policy)
+        _check_unused(tx, policy, new.target_tenant)
         try:
             tx.update(
                 t.rbac_policies,
@@ -166,11 +174,13 @@ def delete(ctx: Context, tx: Tx, policy: Mapping[str, Any]) -> None:
             tx.update(t.networks, t.networks.c.id == policy["object_id"], router_external=False)
 
 
-def _check_unused(tx: Tx, policy: Mapping[str, Any]) -> None:
+def _check_unused(tx: Tx, policy: Mapping[str, Any], instead: str = "") -> None:
     table = OBJECTS[policy["object_type"]]
     row = tx.one(sa.select(table).where(table.c.id == policy["object_id"]))
     if row is None:
         return
-    used = store.uses(tx, policy, row.project_id)
+    used = store.uses(tx, policy, row.project_id, instead)
+    if policy["action"] == EXTERNAL and policy["target_tenant"] == "*" and row.is_default:
+        used = "it is the default external network"
     if used:
         raise RbacPolicyInUse(object_id=policy["object_id"], details=used)

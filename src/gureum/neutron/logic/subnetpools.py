@@ -23,7 +23,6 @@ from gureum.neutron.errors_pools import (
     IllegalSubnetPoolIpVersionAssociationToAddressScope,
     IllegalSubnetPoolPrefixBounds,
     IllegalSubnetPoolPrefixUpdate,
-    IllegalSubnetPoolUpdate,
     SubnetPoolInUse,
 )
 from gureum.neutron.logic import quota, sharing
@@ -77,9 +76,9 @@ def _compact(asked: Sequence[str]) -> list[Net]:
 
 def _lengths(new: Struct, version: int, now: Mapping[str, Any]) -> dict[str, int]:
     widest = _WIDEST[version]
-    low = new.get("min_prefixlen", now.get("min_prefixlen", _NARROWEST[version]))
-    high = new.get("max_prefixlen", now.get("max_prefixlen", widest))
-    default = new.get("default_prefixlen", now.get("default_prefixlen", low))
+    low = int(new.get("min_prefixlen", now.get("min_prefixlen", _NARROWEST[version])))
+    high = int(new.get("max_prefixlen", now.get("max_prefixlen", widest)))
+    default = int(new.get("default_prefixlen", now.get("default_prefixlen", low)))
     for name, value in (("min", low), ("max", high), ("default", default)):
         if not 0 <= value <= widest:
             raise InvalidInput(error_message=f"{name}_prefixlen must be between 0 and {widest}")
@@ -116,7 +115,7 @@ def _check_scope(
     shared: bool,
 ) -> None:
     scope = load(ctx, tx, store.ADDRESS_SCOPE, scope_id)
-    if scope["project_id"] != ctx.project_id and not ctx.is_admin and not scope["shared"]:
+    if scope["project_id"] != ctx.project_id and not _may_use(ctx, tx, scope_id):
         raise IllegalSubnetPoolAssociationToAddressScope(
             subnetpool_id=pool_id, address_scope_id=scope_id
         )
@@ -132,6 +131,15 @@ def _check_scope(
         theirs = [ipaddress.ip_network(prefix) for prefix in other.prefixes]
         if any(a.overlaps(b) for a in prefixes for b in theirs):  # type: ignore[arg-type]
             raise AddressScopePrefixConflict()
+
+
+def _may_use(ctx: Context, tx: Tx, scope_id: str) -> bool:
+    """A scope open to everyone is for reading; taking part needs a policy for the project itself."""
+    c = t.rbac_policies.c
+    named = sa.select(c.id).where(
+        c.object_id == scope_id, c.target_tenant == (ctx.project_id or "")
+    )
+    return ctx.is_admin or tx.first(named) is not None
 
 
 def update(ctx: Context, tx: Tx, pool: Mapping[str, Any], new: Struct) -> View:
@@ -160,10 +168,6 @@ def update(ctx: Context, tx: Tx, pool: Mapping[str, Any], new: Struct) -> View:
         _check_scope(ctx, tx, scope_id, pool["ip_version"], prefixes, pool["id"], pool["shared"])
     if new.has("address_scope_id"):
         values["address_scope_id"] = scope_id
-    if new.has("shared") and new.shared != pool["shared"]:
-        if not new.shared:
-            raise IllegalSubnetPoolUpdate(reason="a shared pool stays shared")
-        sharing.open_to_all(tx, "subnetpool", pool["id"], pool["project_id"])
     rows.update(tx, t.subnetpools, pool, **values)
     if new.has("is_default"):
         if new.is_default:

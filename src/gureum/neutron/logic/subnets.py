@@ -30,6 +30,7 @@ from gureum.neutron.errors import (
 from gureum.neutron.errors_pools import NetworkSubnetPoolAffinityError
 from gureum.neutron.logic import dhcp, ipam, quota, subnet_allocation
 from gureum.neutron.logic import ports as port_logic
+from gureum.neutron.logic.networks import check_mtu
 from gureum.neutron.store import addresses, changes, rows
 from gureum.neutron.store import ports as port_store
 from gureum.neutron.store import subnets as store
@@ -60,6 +61,7 @@ def create(ctx: Context, tx: Tx, new: Struct, network: Mapping[str, Any], projec
         raise InvalidInput(
             error_message="An ip_version must be specified in the absence of cidr and subnetpool_id"
         )
+    check_mtu(network["id"], network["mtu"], version)
     _check_cidr(tx, cidr, version, network["id"], pool_id)
     _check_ipv6(new, version, cidr)
     gateway = _gateway(new, cidr)

@@ -54,6 +54,10 @@ def _alive(ctx: Context, values: list[str]) -> Where:
     return sa.or_(sa.false(), *(c > after if flag(v) else c <= after for v in values))
 
 
+def _kind(ctx: Context, values: list[str]) -> Where:
+    return sa.func.lower(t.agents.c.agent_type).in_([value.lower() for value in values])
+
+
 AGENT = Noun(
     t.agents,
     "agent",
@@ -61,7 +65,7 @@ AGENT = Noun(
     AgentNotFound,
     lambda ctx: sa.false(),
     views,
-    special={"alive": _alive},
+    special={"alive": _alive, "agent_type": _kind},
     wire={"heartbeat_timestamp": "heartbeat_at"},
     has_tags=False,
 )

@@ -179,9 +179,9 @@ def list_page(ctx: Context, tx: Tx, noun: Noun, query: Struct, *extra: Where) ->
         previous = _link(query, rows[0].id, limit, reverse=True)
     if not rows and marker is not None:
         if reverse:
-            following = _link(query, query.get("marker"), limit, reverse=False)
+            following = _link(query, None, limit, reverse=False)
         else:
-            previous = _link(query, query.get("marker"), limit, reverse=True)
+            previous = _link(query, None, limit, reverse=True)
     return Page(views, following, previous)
 
 

@@ -49,9 +49,11 @@ def _still_open(policy: Mapping[str, Any]) -> sa.Select[Any]:
     )
 
 
-def uses(tx: Tx, policy: Mapping[str, Any], owner: str) -> str:
-    """Return what would lose its ground if a policy went; "" when nothing would."""
+def uses(tx: Tx, policy: Mapping[str, Any], owner: str, instead: str = "") -> str:
+    """Return what would lose its ground if a policy went, or became one for `instead`."""
     open_to = {row.target_tenant for row in tx.all(_still_open(policy))}
+    if instead:
+        open_to.add(instead)
     if "*" in open_to:
         return ""
     target = policy["target_tenant"]

@@ -29,6 +29,9 @@ def shared_views(object_type: str) -> Any:
         out = standard_views(tx, rows)
         for view in out:
             view["shared"] = view["id"] in shared
+            for name in ("min_prefixlen", "max_prefixlen", "default_prefixlen"):
+                if name in view:
+                    view[name] = str(view[name])  # as text: clients have always been given that
         return out
 
     return views
