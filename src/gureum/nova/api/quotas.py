@@ -154,7 +154,7 @@ class LimitsQuery(Struct, extra="ignore", forbid_since="2.75"):
     """Whose limits."""
 
     tenant_id = Id("For administrators: another project.")
-    reserved = Integer("Without effect.")
+    reserved = String("Without effect.")
 
 
 def _load_project(ctx: Context, tx: Tx, project_id: str) -> dict[str, str]:
