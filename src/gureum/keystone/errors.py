@@ -59,6 +59,12 @@ class Immutable(Forbidden):
     text = "Cannot change {kind} {id}: it is immutable. Set its option immutable to false first."
 
 
+class RuleInUse(Forbidden):
+    """An application credential has the access rule."""
+
+    code, text = "rule_in_use", "Access rule {id} is in use by an application credential."
+
+
 class StillLimited(Forbidden):
     """Limits of projects or domains refer to the registered limit."""
 

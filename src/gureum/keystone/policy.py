@@ -6,6 +6,7 @@ from gureum.core.policy.rules import Rule
 from gureum.keystone import policy_extensions
 
 _ANY = ("system", "domain", "project")
+_NO_DOMAIN = ("system", "project")
 _ALSO_UNSCOPED = ("system", "domain", "project", "none")
 
 _ADMIN = "rule:admin_required"
@@ -105,10 +106,10 @@ def _rules() -> list[Rule]:
     for name in ("get_role", "list_roles"):
         add(name, f"{read} or {managers}", "Show roles.")
     for name in ("get_domain_role", "list_domain_roles"):
-        add(name, read, "Show the roles of a domain.")
+        add(name, read, "Show the roles of a domain.", _NO_DOMAIN)
     for verb in ("create", "update", "delete"):
-        add(f"{verb}_role", _ADMIN, f"{verb.title()} a role.")
-        add(f"{verb}_domain_role", _ADMIN, f"{verb.title()} a role of a domain.")
+        add(f"{verb}_role", _ADMIN, f"{verb.title()} a role.", _NO_DOMAIN)
+        add(f"{verb}_domain_role", _ADMIN, f"{verb.title()} a role of a domain.", _NO_DOMAIN)
     for name in (
         "get_implied_role",
         "list_implied_roles",
@@ -124,10 +125,11 @@ def _rules() -> list[Rule]:
         " and (domain_id:%(target.user.domain_id)s or domain_id:%(target.group.domain_id)s)"
     )
     manager = f"(role:manager and {target} and rule:domain_managed_target_role)"
-    for name in ("check_grant", "list_grants"):
-        add(name, f"{read} or (role:reader and {target})", "Show grants.")
+    role_fits = "(domain_id:%(target.role.domain_id)s or None:%(target.role.domain_id)s)"
+    add("list_grants", f"{read} or (role:reader and {target})", "Show grants.")
+    add("check_grant", f"{read} or (role:reader and {target} and {role_fits})", "Show a grant.")
     for name in ("create_grant", "revoke_grant"):
-        add(name, f"{_ADMIN} or {manager}", "Change grants.")
+        add(name, f"{_ADMIN} or ({manager} and {role_fits})", "Change grants.")
     for actor in ("", "_for_group"):
         add(f"list_system_grants{actor or '_for_user'}", read, "List grants on the system.")
         add(f"check_system_grant{actor or '_for_user'}", read, "Check a grant on the system.")
@@ -162,8 +164,9 @@ def _rules() -> list[Rule]:
         "delete_application_credential", f"{_ADMIN} or {owner}", "Delete an application credential."
     )
     for name in ("get_access_rule", "list_access_rules"):
-        add(name, f"{read} or {owner}", "Show access rules.")
-    add("delete_access_rule", f"{_ADMIN} or {owner}", "Delete an access rule.")
+        add(name, f"{_SYSTEM_READER} or {owner}", "Show access rules.", _NO_DOMAIN)
+    system_admin = "(role:admin and system_scope:all)"
+    add("delete_access_rule", f"{system_admin} or {owner}", "Delete an access rule.", _NO_DOMAIN)
     return rules
 
 

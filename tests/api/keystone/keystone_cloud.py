@@ -3,8 +3,8 @@
 from typing import Any
 
 import msgspec
+from databases import fresh
 
-from gureum.core.db import Database
 from gureum.core.db.migrate import migrate
 from gureum.core.http.dispatch import Dispatcher
 from gureum.core.http.messages import Request
@@ -23,7 +23,7 @@ class Cloud:
     """A caller of one Keystone."""
 
     def __init__(self, folder: Any) -> None:
-        self.db = Database(f"sqlite:///{folder}/keystone.sqlite")
+        self.db = fresh("keystone", f"sqlite:///{folder}/keystone.sqlite")
         migrate(self.db, "gureum.keystone.store.migrations")
         self.keys = KeyRepository(str(folder / "keys"))
         self.keys.setup()

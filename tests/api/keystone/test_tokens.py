@@ -151,7 +151,7 @@ def test_other_peoples_tokens_are_not_shown(cloud):
         ({"identity": {"methods": []}}, 401),
         ({"identity": {"methods": ["magic"]}}, 401),
         ({"identity": {"methods": ["password"]}}, 400),
-        ({"identity": {"methods": ["token"], "token": {"id": "nonsense"}}}, 401),
+        ({"identity": {"methods": ["token"], "token": {"id": "nonsense"}}}, 404),
         ({"identity": {"methods": ["password"], "password": {"user": {"password": "x"}}}}, 400),
         ([], 400),
     ],

@@ -26,7 +26,7 @@ from gureum.core.spec import (
 from gureum.keystone.api import shapes
 from gureum.keystone.api.auth import user_target
 from gureum.keystone.api.shapes import ListQuery, Reference, shown
-from gureum.keystone.errors import Duplicate, InUse, Missing
+from gureum.keystone.errors import Absent, Duplicate, Missing, RuleInUse
 from gureum.keystone.logic import common, effective, tokens
 from gureum.keystone.logic.common import load
 from gureum.keystone.logic.deps import Deps
@@ -95,7 +95,7 @@ def _load(ctx: Context, tx: Tx, user_id: str, credential_id: str) -> Any:
 def _load_rule(ctx: Context, tx: Tx, user_id: str, rule_id: str) -> Any:
     row = entities.find(tx, tables.access_rules, id=rule_id, user_id=user_id)
     if row is None:
-        raise Missing(kind="access rule", id=rule_id)
+        raise (Absent if user_id == ctx.user_id else Missing)(kind="access rule", id=rule_id)
     return row
 
 
@@ -301,11 +301,11 @@ def show_access_rule(ctx: Context, tx: Tx, rule: Any) -> Any:
     policy="identity:delete_access_rule",
     load=_load_rule,
     target=_owner_target,
-    errors=(Missing, InUse),
+    errors=(Missing, RuleInUse),
 )
 def delete_access_rule(ctx: Context, tx: Tx, rule: Any) -> None:
     """Delete an access rule that no credential uses."""
     rows = tx.all(sa.select(_T.c.access_rule_ids).where(_T.c.user_id == rule.user_id))
     if any(rule.id in row.access_rule_ids for row in rows):
-        raise InUse(kind="Access rule", id=rule.id, reason="an application credential uses it.")
+        raise RuleInUse(id=rule.id)
     common.delete(tx, tables.access_rules, rule.id)

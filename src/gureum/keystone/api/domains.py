@@ -11,7 +11,7 @@ from gureum.keystone.api import shapes
 from gureum.keystone.api.shapes import ListQuery, Options, shown
 from gureum.keystone.errors import Duplicate, Missing, StillEnabled
 from gureum.keystone.logic import domains
-from gureum.keystone.logic.common import load
+from gureum.keystone.logic.common import load, load_open
 from gureum.keystone.store import entities, tables
 
 
@@ -48,6 +48,10 @@ class DomainUpdate(Struct, extra="keep"):
 
 def _load(ctx: Context, tx: Tx, domain_id: str) -> Any:
     return load(tx, tables.domains, "domain", domain_id)
+
+
+def _load_open(ctx: Context, tx: Tx, domain_id: str) -> Any:
+    return load_open(tx, tables.domains, "domain", domain_id)
 
 
 def _target(ctx: Context, row: Any, new: Any) -> dict[str, Any]:
@@ -110,7 +114,7 @@ def show_domain(ctx: Context, tx: Tx, domain: Any) -> Any:
     wrap="domain",
     request=DomainUpdate,
     response=Domain,
-    load=_load,
+    load=_load_open,
     target=_target,
     errors=(Missing, Duplicate),
 )

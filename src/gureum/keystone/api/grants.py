@@ -55,6 +55,7 @@ def _targeter(kind: str, actor_kind: str) -> Callable[..., dict[str, Any]]:
             out["target.domain.id"] = loaded.target.id
         if loaded.role is not None:
             out["target.role.name"] = loaded.role.name
+            out["target.role.domain_id"] = loaded.role.domain_id or "None"
         return out
 
     return target_of

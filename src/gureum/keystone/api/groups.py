@@ -13,7 +13,7 @@ from gureum.keystone.api import shapes
 from gureum.keystone.api.shapes import ListQuery, shown
 from gureum.keystone.errors import Duplicate, Missing
 from gureum.keystone.logic import common, groups
-from gureum.keystone.logic.common import load
+from gureum.keystone.logic.common import load, load_open
 from gureum.keystone.store import entities, tables
 
 
@@ -141,7 +141,7 @@ def update_group(ctx: Context, tx: Tx, group: Any, new: GroupUpdate) -> Any:
     "DELETE",
     "/groups/{group_id}",
     policy="identity:delete_group",
-    load=_load,
+    load=lambda ctx, tx, group_id: load_open(tx, tables.groups, "group", group_id),
     target=_target,
     errors=(Missing,),
 )
@@ -161,14 +161,16 @@ def delete_group(ctx: Context, tx: Tx, group: Any) -> None:
 )
 def list_group_users(ctx: Context, tx: Tx, group: Any, query: ListQuery) -> Any:
     """List the members of a group."""
-    from gureum.keystone.api.users import User
+    from gureum.keystone.api.users import User, shown_user
 
     members = tables.memberships.c
     inside = tables.users.c.id.in_(sa.select(members.user_id).where(members.group_id == group.id))
     conditions = [inside, *entities.matching(tables.users, shapes.filters(query, {"name": str}))]
+    if ctx.scope == "domain" and not ctx.is_admin:
+        conditions.append(tables.users.c.domain_id == ctx.domain_id)
     rows = entities.listed(tx, tables.users, conditions)
     links = {"self": f"{ctx.base_url}/groups/{group.id}/users", "next": None, "previous": None}
-    return {"users": [User.render(shown(ctx, "users", row)) for row in rows], "links": links}
+    return {"users": [User.render(shown_user(ctx, row)) for row in rows], "links": links}
 
 
 @operation(

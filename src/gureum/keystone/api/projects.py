@@ -12,7 +12,7 @@ from gureum.core.spec import BadRequest, Boolean, Id, Json, ListOf, Reply, Strin
 from gureum.keystone.api import shapes
 from gureum.keystone.api.shapes import ListQuery, Options, shown
 from gureum.keystone.errors import Duplicate, Missing
-from gureum.keystone.logic import projects
+from gureum.keystone.logic import domains, projects
 from gureum.keystone.logic.common import load
 from gureum.keystone.store import assignments, entities, tables
 
@@ -26,7 +26,7 @@ class Project(Struct, extra="keep"):
     name = String("Name.")
     domain_id = Id("Its domain.")
     parent_id = Id("Its parent: a project or the domain.")
-    is_domain = Boolean("Always false here.", default=False)
+    is_domain = Boolean("Whether it is a domain, shown as a project.", default=False)
     description = String("Text.")
     enabled = Boolean("Whether it can be used.")
     options = Options()
@@ -42,7 +42,7 @@ class ProjectCreate(Struct, extra="keep"):
     name = String("Name.", min=1, max=64, required=True)
     domain_id = Id("Its domain.", max=64, null=True)
     parent_id = Id("Its parent.", max=64, null=True)
-    is_domain = Boolean("Domains are made with the domains API.", default=False)
+    is_domain = Boolean("Whether to make a domain.", default=False, strict=True)
     description = String("Text.", max=None, null=True)
     enabled = Boolean("Whether it can be used.", default=True, strict=True)
     options = Options()
@@ -51,8 +51,8 @@ class ProjectCreate(Struct, extra="keep"):
     def check(self) -> None:
         if not self.name.strip():
             raise BadRequest("A project needs a name.")
-        if self.is_domain:
-            raise BadRequest("Use the domains API to create a domain.")
+        if self.is_domain and (self.get("domain_id") or self.get("parent_id")):
+            raise BadRequest("A project that is a domain has no domain and no parent.")
 
 
 class ProjectUpdate(Struct, extra="keep"):
@@ -88,6 +88,18 @@ def _load(ctx: Context, tx: Tx, project_id: str, *rest: str) -> Any:
     return (row, *rest) if rest else row
 
 
+def _load_any(ctx: Context, tx: Tx, project_id: str) -> Any:
+    """Load a project, or a domain as the project it also is."""
+    row = entities.get(tx, tables.projects, project_id)
+    if row is not None:
+        return row
+    return domains.as_project(load(tx, tables.domains, "project", project_id))
+
+
+def _is_domain(project: Any) -> bool:
+    return isinstance(project, domains.AsProject)
+
+
 def target(ctx: Context, loaded: Any, new: Any) -> dict[str, Any]:
     """What rules about a project look at."""
     row = loaded[0] if isinstance(loaded, tuple) and not hasattr(loaded, "_mapping") else loaded
@@ -97,6 +109,8 @@ def target(ctx: Context, loaded: Any, new: Any) -> dict[str, Any]:
 
 
 def _new_target(ctx: Context, loaded: Any, new: Any) -> dict[str, Any]:
+    if new.is_domain:
+        return {}
     return {"target.project.domain_id": new.get("domain_id") or ctx.domain_id}
 
 
@@ -116,7 +130,9 @@ def _shown(ctx: Context, tx: Tx, row: Any) -> dict[str, Any]:
     errors=(Duplicate, Missing),
 )
 def create_project(ctx: Context, tx: Tx, new: ProjectCreate) -> Any:
-    """Create a project."""
+    """Create a project; with `is_domain` a domain."""
+    if new.is_domain:
+        return shown(ctx, "projects", domains.as_project(domains.create(tx, new)))
     return _shown(ctx, tx, projects.create(ctx, tx, new))
 
 
@@ -132,7 +148,13 @@ def create_project(ctx: Context, tx: Tx, new: ProjectCreate) -> Any:
 def list_projects(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     """List projects; a domain's reader sees that domain's."""
     if query.extra_values.get("is_domain", ["false"])[-1].lower() in ("true", "1"):
-        return shapes.page(ctx, "projects", [], query, None)
+        where = entities.matching(
+            tables.domains, shapes.filters(query, {"name": str, "enabled": bool})
+        )
+        if ctx.scope == "domain" and not ctx.is_admin:
+            where.append(tables.domains.c.id == ctx.domain_id)
+        roots = [domains.as_project(row) for row in entities.listed(tx, tables.domains, where)]
+        return shapes.page(ctx, "projects", roots, query, None)
     columns = {"name": str, "enabled": bool, "domain_id": str, "parent_id": str}
     conditions = entities.matching(tables.projects, shapes.filters(query, columns))
     if ctx.scope == "domain" and not ctx.is_admin:
@@ -167,13 +189,15 @@ def _tag_conditions(query: ListQuery) -> list[sa.ColumnElement[bool]]:
     query=ProjectQuery,
     response=Project,
     response_wrap="project",
-    load=_load,
+    load=_load_any,
     target=target,
     errors=(Missing,),
 )
 def show_project(ctx: Context, tx: Tx, project: Any, query: ProjectQuery) -> Any:
     """Show a project, on demand with its parents and children."""
     out = _shown(ctx, tx, project)
+    if _is_domain(project):
+        return out
     if query.has("parents_as_list") or query.has("parents_as_ids"):
         above = assignments.ancestors(tx, project.id)
         out["parents"] = (
@@ -213,12 +237,15 @@ def _nested(parent_id: str, rows: list[Any]) -> Any:
     wrap="project",
     request=ProjectUpdate,
     response=Project,
-    load=_load,
+    load=_load_any,
     target=target,
     errors=(Missing, Duplicate),
 )
 def update_project(ctx: Context, tx: Tx, project: Any, new: ProjectUpdate) -> Any:
     """Change a project."""
+    if _is_domain(project):
+        row = load(tx, tables.domains, "domain", project.id)
+        return shown(ctx, "projects", domains.as_project(domains.update(tx, row, new)))
     return _shown(ctx, tx, projects.update(tx, project, new))
 
 
@@ -226,12 +253,15 @@ def update_project(ctx: Context, tx: Tx, project: Any, new: ProjectUpdate) -> An
     "DELETE",
     "/projects/{project_id}",
     policy="identity:delete_project",
-    load=_load,
+    load=_load_any,
     target=target,
     errors=(Missing,),
 )
 def delete_project(ctx: Context, tx: Tx, project: Any) -> None:
     """Delete a project."""
+    if _is_domain(project):
+        domains.delete(tx, load(tx, tables.domains, "domain", project.id))
+        return
     projects.delete(tx, project)
 
 

@@ -13,7 +13,7 @@ from gureum.keystone.api import shapes
 from gureum.keystone.api.shapes import ListQuery, Options, shown
 from gureum.keystone.errors import Duplicate, Missing
 from gureum.keystone.logic import common
-from gureum.keystone.logic.common import load
+from gureum.keystone.logic.common import load, load_open
 from gureum.keystone.store import assignments, entities, tables
 
 _I = tables.implied_roles
@@ -52,6 +52,25 @@ def _load(ctx: Context, tx: Tx, role_id: str) -> Any:
     return load(tx, tables.roles, "role", role_id)
 
 
+def _load_open(ctx: Context, tx: Tx, role_id: str) -> Any:
+    return load_open(tx, tables.roles, "role", role_id)
+
+
+def _rule(verb: str) -> Any:
+    """Return the chooser between the rules of roles of everybody and of a domain's own."""
+
+    def choose(ctx: Context, row: Any, new: Any) -> str:
+        domain_id = row.domain_id if row is not None else new is not None and new.get("domain_id")
+        return f"identity:{verb}_{'domain_' if domain_id else ''}role"
+
+    return choose
+
+
+def _list_rule(ctx: Context, row: Any, query: ListQuery) -> str:
+    own = query.extra_values.get("domain_id")
+    return "identity:list_domain_roles" if own else "identity:list_roles"
+
+
 def _load_two(ctx: Context, tx: Tx, prior_id: str, implied_id: str) -> Any:
     return load(tx, tables.roles, "role", prior_id), load(tx, tables.roles, "role", implied_id)
 
@@ -70,6 +89,7 @@ def _shown(ctx: Context, row: Any) -> dict[str, Any]:
     "POST",
     "/roles",
     policy="identity:create_role",
+    rule=_rule("create"),
     wrap="role",
     request=RoleCreate,
     response=Role,
@@ -95,6 +115,7 @@ def create_role(ctx: Context, tx: Tx, new: RoleCreate) -> Any:
     "GET",
     "/roles",
     policy="identity:list_roles",
+    rule=_list_rule,
     query=ListQuery,
     items=Role,
     response_wrap="roles",
@@ -117,7 +138,8 @@ def list_roles(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     policy="identity:get_role",
     response=Role,
     response_wrap="role",
-    load=_load,
+    load=_load_open,
+    rule=_rule("get"),
     target=_target,
     errors=(Missing,),
 )
@@ -133,7 +155,8 @@ def show_role(ctx: Context, tx: Tx, role: Any) -> Any:
     wrap="role",
     request=RoleUpdate,
     response=Role,
-    load=_load,
+    load=_load_open,
+    rule=_rule("update"),
     target=_target,
     errors=(Missing, Duplicate),
 )
@@ -150,7 +173,8 @@ def update_role(ctx: Context, tx: Tx, role: Any, new: RoleUpdate) -> Any:
     "DELETE",
     "/roles/{role_id}",
     policy="identity:delete_role",
-    load=_load,
+    load=_load_open,
+    rule=_rule("delete"),
     target=_target,
     errors=(Missing,),
 )
@@ -215,6 +239,20 @@ def show_implied_role(ctx: Context, tx: Tx, loaded: Any) -> Any:
     if not _implied(tx, *loaded):
         raise Missing(kind="implied role", id=loaded[1].id)
     return _inference(ctx, *loaded)
+
+
+@operation(
+    "HEAD",
+    "/roles/{prior_role_id}/implies/{implied_role_id}",
+    policy="identity:check_implied_role",
+    status=204,
+    load=_load_two,
+    target=_target,
+    errors=(Missing,),
+)
+def check_implied_role(ctx: Context, tx: Tx, loaded: Any) -> None:
+    """Ask whether a role implies another."""
+    show_implied_role.handler(ctx, tx, loaded)
 
 
 @operation(

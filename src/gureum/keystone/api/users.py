@@ -8,12 +8,12 @@ import sqlalchemy as sa
 
 from gureum.core.context import Context
 from gureum.core.db import Tx
-from gureum.core.spec import TOKEN, Boolean, Forbidden, Id, Json, String, Struct, Time, operation
+from gureum.core.spec import PUBLIC, Boolean, Id, Json, String, Struct, Time, operation
 from gureum.keystone.api import shapes
 from gureum.keystone.api.auth import user_target
 from gureum.keystone.api.groups import Group
 from gureum.keystone.api.shapes import ListQuery, Options, shown
-from gureum.keystone.errors import Duplicate, Missing
+from gureum.keystone.errors import BadPassword, Duplicate, Missing, PasswordPolicy
 from gureum.keystone.logic import users
 from gureum.keystone.logic.common import load
 from gureum.keystone.logic.deps import Deps
@@ -82,10 +82,11 @@ def _target(ctx: Context, row: Any, new: Any) -> dict[str, Any]:
 
 
 def _new_target(ctx: Context, loaded: Any, new: Any) -> dict[str, Any]:
-    return {"target.user.domain_id": new.get("domain_id") or ctx.domain_id}
+    return {"target.user.domain_id": new.get("domain_id")}
 
 
-def _shown(ctx: Context, row: Any) -> dict[str, Any]:
+def shown_user(ctx: Context, row: Any) -> dict[str, Any]:
+    """Return a user as it is shown: what was never set is left out."""
     out = shown(ctx, "users", row)
     for name in ("default_project_id", "description", "email"):
         if out[name] is None:
@@ -108,7 +109,7 @@ def create_user(ctx: Context, deps: Deps, new: UserCreate) -> Any:
     """Create a user."""
     hashed = users.hash_new(deps, new.get("password"))
     with deps.db.write() as tx:
-        return _shown(ctx, users.create(ctx, tx, new, hashed))
+        return shown_user(ctx, users.create(ctx, tx, new, hashed))
 
 
 @operation(
@@ -129,7 +130,7 @@ def list_users(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     limit = query.get("limit")
     rows = entities.listed(tx, tables.users, conditions, marker=query.get("marker"), limit=limit)
     page = shapes.page(ctx, "users", rows, query, limit)
-    return type(page)([_shown(ctx, row) for row in rows], page.next_query)
+    return type(page)([shown_user(ctx, row) for row in rows], page.next_query)
 
 
 @operation(
@@ -144,7 +145,7 @@ def list_users(ctx: Context, tx: Tx, query: ListQuery) -> Any:
 )
 def show_user(ctx: Context, tx: Tx, user: Any) -> Any:
     """Show a user."""
-    return _shown(ctx, user)
+    return shown_user(ctx, user)
 
 
 @operation(
@@ -164,7 +165,7 @@ def update_user(ctx: Context, deps: Deps, user: Any, new: UserUpdate) -> Any:
     hashed = users.hash_new(deps, new.get("password"))
     with deps.db.write() as tx:
         user = load(tx, tables.users, "user", user.id)
-        return _shown(ctx, users.update(tx, user, new, hashed))
+        return shown_user(ctx, users.update(tx, user, new, hashed))
 
 
 @operation(
@@ -183,17 +184,15 @@ def delete_user(ctx: Context, tx: Tx, user: Any) -> None:
 @operation(
     "POST",
     "/users/{user_id}/password",
-    policy=TOKEN,
+    policy=PUBLIC,
     wrap="user",
     request=PasswordChange,
     status=204,
     manual=True,
-    errors=(Forbidden,),
+    errors=(BadPassword, PasswordPolicy),
 )
 def change_password(ctx: Context, deps: Deps, user_id: str, new: PasswordChange) -> None:
-    """Change one's own password; every token of oneself ends."""
-    if user_id != ctx.user_id:
-        raise Forbidden()
+    """Change a password by proving the present one; every token of the user ends."""
     users.change_password(deps, user_id, new.original_password, new.password)
 
 
@@ -213,4 +212,6 @@ def list_user_groups(ctx: Context, tx: Tx, user: Any, query: ListQuery) -> Any:
     members = tables.memberships.c
     mine = tables.groups.c.id.in_(sa.select(members.group_id).where(members.user_id == user.id))
     conditions = [mine, *entities.matching(tables.groups, shapes.filters(query, {"name": str}))]
+    if ctx.scope == "domain" and not ctx.is_admin and user.id != ctx.user_id:
+        conditions.append(tables.groups.c.domain_id == ctx.domain_id)
     return shapes.page(ctx, "groups", entities.listed(tx, tables.groups, conditions), query, None)

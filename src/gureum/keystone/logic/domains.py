@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,9 +27,33 @@ def create(tx: Tx, new: Any) -> entities.Row:
     return common.insert(tx, tables.domains, "domain", values)
 
 
+@dataclass(frozen=True, slots=True)
+class AsProject:
+    """A domain as the projects API shows it: the root of its tree."""
+
+    id: str
+    name: str
+    description: str
+    enabled: bool
+    options: dict[str, Any]
+    extra_values: dict[str, Any]
+    domain_id: None = None
+    parent_id: None = None
+    is_domain: bool = True
+
+    @property
+    def _mapping(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def as_project(row: Any) -> AsProject:
+    """Return a domain as a project."""
+    return AsProject(row.id, row.name, row.description, row.enabled, row.options, row.extra_values)
+
+
 def update(tx: Tx, domain: Any, new: Any) -> entities.Row:
     """Change. Raises: Duplicate, Immutable."""
-    values = common.given(new)
+    values = common.given(new, skip=("tags", "domain_id", "parent_id", "is_domain"))
     common.refuse_immutable("domain", domain, values)
     if "description" in values:
         values["description"] = values["description"] or ""

@@ -16,7 +16,7 @@ from gureum.core import log
 from gureum.core.db import Tx
 from gureum.core.db.types import utc_now
 from gureum.core.spec import BadRequest, Forbidden, Unauthorized
-from gureum.keystone.errors import BadPassword, UnknownMethod
+from gureum.keystone.errors import BadPassword, Missing, UnknownMethod
 from gureum.keystone.logic import effective, tokens, trusts
 from gureum.keystone.logic.deps import Checked, Deps
 from gureum.keystone.logic.fernet import TokenClaims, new_audit_id
@@ -118,7 +118,7 @@ def _join(one: Proven, two: Proven) -> Proven:
 def find_user(tx: Tx, user: Any) -> sa.Row[Any] | None:
     """Find the user of an `id`, or of a `name` with a domain. Raises: BadRequest."""
     if user.get("id"):
-        return entities.get(tx, tables.users, user.id)
+        return entities.get(tx, tables.users, user.get("id"))
     if not user.get("name"):
         raise BadRequest("Expecting to find id or name in user.")
     domain = find_domain(tx, user.get("domain"))
@@ -146,24 +146,29 @@ def current_password(tx: Tx, user_id: str) -> sa.Row[Any] | None:
 
 
 def _password(deps: Deps, part: Any) -> Proven:
+    user, expired = prove_password(deps, part.user, part.user.password)
+    if expired:
+        raise BadPassword()
+    return Proven(user.id, ("password",), default_project_id=user.default_project_id)
+
+
+def prove_password(deps: Deps, who: Any, password: str) -> tuple[Any, bool]:
+    """Return the user and whether the password has expired. Raises: BadPassword."""
     with deps.db.read() as tx:
-        user = find_user(tx, part.user)
+        user = find_user(tx, who)
         stored = current_password(tx, user.id) if user is not None else None
         usable = user is not None and _usable(tx, user) and not _locked(deps, user)
-    expired = (
-        stored is not None and stored.expires_at is not None and stored.expires_at <= utc_now()
-    )
-    matches = deps.hasher.verify(stored.hash if stored is not None else None, part.user.password)
-    if user is None or not matches:
+    matches = deps.hasher.verify(stored.hash if stored is not None else None, password)
+    if user is None or stored is None or not matches:
         if user is not None:
             _count_failure(deps, user)
         raise BadPassword()
-    if not usable or expired:
+    if not usable:
         raise BadPassword()
     if user.failed_count:
         with deps.db.write() as tx:
             tx.update(tables.users, tables.users.c.id == user.id, failed_count=0, failed_at=None)
-    return Proven(user.id, ("password",), default_project_id=user.default_project_id)
+    return user, stored.expires_at is not None and stored.expires_at <= utc_now()
 
 
 def _usable(tx: Tx, user: Any) -> bool:
@@ -198,7 +203,7 @@ def _token(deps: Deps, part: Any) -> Proven:
     try:
         checked = tokens.check(deps, part.id)
     except tokens.InvalidToken:
-        raise Unauthorized() from None
+        raise Missing(kind="token", id="(hidden)") from None
     claims = deps.provider.read(part.id)
     assert isinstance(claims, TokenClaims)
     if claims.trust_id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from gureum.core.context import Context
 from gureum.core.db import Tx
 from gureum.core.db.types import utc_now
-from gureum.core.spec import BadRequest, Unauthorized
+from gureum.core.spec import BadRequest
 from gureum.keystone.errors import Missing, PasswordPolicy
 from gureum.keystone.logic import common, login, tokens
 from gureum.keystone.logic.deps import Deps
@@ -20,6 +21,10 @@ def check_new_password(deps: Deps, password: str) -> None:
     """Refuse passwords that cannot be used. Raises: PasswordPolicy."""
     if len(password) > deps.options.max_password_length:
         raise PasswordPolicy(reason=f"at most {deps.options.max_password_length} characters.")
+    wanted = deps.compliance.password_regex
+    if wanted and re.search(wanted, password) is None:
+        reason = deps.compliance.password_regex_description or "it does not match the pattern."
+        raise PasswordPolicy(reason=reason)
 
 
 def hash_new(deps: Deps, password: str | None) -> str | None:
@@ -60,7 +65,12 @@ def _check_default_project(tx: Tx, project_id: str | None) -> None:
 
 
 def _set_hash(tx: Tx, user_id: str, hashed: str | None) -> None:
-    tx.delete(tables.passwords, tables.passwords.c.user_id == user_id)
+    """Set the password, keeping as many old ones as may not come back; None takes all away."""
+    p = tables.passwords
+    keep = tx.deps.compliance.unique_last_password_count - 1 if hashed is not None else 0
+    newest = sa.select(p.c.id).where(p.c.user_id == user_id).order_by(p.c.created_at.desc())
+    kept = [row.id for row in tx.all(newest.limit(keep))] if keep > 0 else []
+    tx.delete(p, sa.and_(p.c.user_id == user_id, p.c.id.not_in(kept)))
     if hashed is not None:
         tx.insert(
             tables.passwords, id=common.new_id(), user_id=user_id, hash=hashed, created_at=utc_now()
@@ -89,21 +99,31 @@ def delete(tx: Tx, user: Any) -> None:
 
 
 def change_password(deps: Deps, user_id: str, original: str, password: str) -> None:
-    """Change one's own password by proving the present one. Raises: Unauthorized, PasswordPolicy."""
-    with deps.db.read() as tx:
-        stored = login.current_password(tx, user_id)
-        user = entities.get(tx, tables.users, user_id)
-    matches = deps.hasher.verify(stored.hash if stored is not None else None, original)
-    if not matches or user is None or stored is None:
-        raise Unauthorized()
+    """Change a password by proving the present one. Raises: BadPassword, PasswordPolicy, BadRequest."""
+    user, _ = login.prove_password(deps, {"id": user_id}, original)
     if (user.options or {}).get("lock_password"):
         raise BadRequest("The password of this user is locked.")
     if password == original:
         raise PasswordPolicy(reason="the new password cannot be the current one.")
-    hashed = hash_new(deps, password)
+    check_new_password(deps, password)
+    _check_history(deps, user_id, password)
+    hashed = deps.hasher.hash(password)
     with deps.db.write() as tx:
         _set_hash(tx, user_id, hashed)
         tokens.revoke(tx, deps, user_id=user_id)
+
+
+def _check_history(deps: Deps, user_id: str, password: str) -> None:
+    """Refuse one of the last passwords. Raises: PasswordPolicy."""
+    count = deps.compliance.unique_last_password_count
+    if count < 1:
+        return
+    p = tables.passwords
+    newest = sa.select(p.c.hash).where(p.c.user_id == user_id).order_by(p.c.created_at.desc())
+    with deps.db.read() as tx:
+        hashes = [row.hash for row in tx.all(newest.limit(count))]
+    if any(deps.hasher.verify(hashed, password) for hashed in hashes):
+        raise PasswordPolicy(reason=f"it was one of the last {count} passwords.")
 
 
 def passwords_of(tx: Tx, ids: list[str]) -> dict[str, Any]:

@@ -262,6 +262,7 @@ epochs = sa.Table(
     metadata,
     sa.Column("kind", sa.String(16), primary_key=True),
     sa.Column("number", sa.BigInteger, nullable=False),
+    **_BIN,
 )
 
 credentials = sa.Table(

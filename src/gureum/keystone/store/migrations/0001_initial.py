@@ -46,6 +46,8 @@ def upgrade(op: Operations) -> None:
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("kind"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     op.create_table(
         "mappings",
