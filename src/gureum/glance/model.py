@@ -28,7 +28,7 @@ PENDING, ACCEPTED, REJECTED = "pending", "accepted", "rejected"
 MEMBER_STATUSES = (PENDING, ACCEPTED, REJECTED)
 
 AMAZON = ("ami", "ari", "aki")
-"""Formats that are one word for container and disk: one of them names both."""
+"""Formats that are one word for container and disk."""
 
 READ_ONLY = frozenset(
     {
@@ -107,7 +107,8 @@ class Member:
 
 
 def formats_fit(disk: str | None, container: str | None) -> bool:
-    """Whether the two formats can stand together: an Amazon one must be both."""
-    named = {disk, container} - {None}
-    amazon = named & set(AMAZON)
-    return not amazon or len(named) == 1
+    """Whether the two formats can stand together: an Amazon container holds the disk of its name.
+
+    The disk formats alone may also stand in `bare`, as the Image API has always let them.
+    """
+    return container not in AMAZON or disk in (None, container)

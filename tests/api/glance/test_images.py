@@ -33,7 +33,7 @@ def test_create_with_bad_values_is_400(cloud):
     for body in (
         {"disk_format": "floppy"},
         {"container_format": "floppy"},
-        {"disk_format": "ami", "container_format": "bare"},
+        {"disk_format": "qcow2", "container_format": "ami"},
         {"disk_format": "raw", "container_format": "aki"},
         {"visibility": "secret"},
         {"name": "n" * 256},

@@ -104,7 +104,7 @@ def test_delete_that_cannot_remove_bytes_is_finished_later(cloud, monkeypatch):
     assert cloud.reconcile() == 1
     assert not cloud.kept() and cloud.reconcile() == 0
     with cloud.deps.db.read() as tx:
-        assert store.get(tx, image["id"], None) is None and store.was_deleted(tx, image["id"])
+        assert store.get(tx, image["id"], None) is None and store.deleted_among(tx, [image["id"]])
 
 
 def test_bytes_of_a_deleted_image_go_and_bytes_of_an_unknown_one_stay(cloud):

@@ -38,6 +38,8 @@ def inspect(path: str) -> dict[str, Any]:
         found = format_inspector.detect_file_format(path)
     except format_inspector.ImageFormatError as error:
         return {"format": None, "faults": [f"the format cannot be told: {error}"]}
+    if found is None:
+        return {"format": None, "faults": ["the format cannot be told"]}
     faults: list[str] = []
     try:
         found.safety_check()

@@ -108,8 +108,8 @@ def check_formats(deps: Deps, disk: str | None, container: str | None) -> None:
         raise BadRequest(f"Invalid container format {container[:64]!r} specified.")
     if not formats_fit(disk, container):
         raise BadRequest(
-            "Invalid mix of disk and container formats. When setting a disk or container format to"
-            " one of 'aki', 'ari', or 'ami', the container and disk formats must match."
+            "Invalid mix of disk and container formats. When the container format is one of 'aki',"
+            " 'ari' or 'ami', the disk format must be the same."
         )
 
 

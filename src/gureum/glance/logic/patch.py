@@ -80,7 +80,8 @@ def _read_step(item: Any, media: str) -> Step:
             raise BadRequest(
                 "Operation objects must contain only one member named add, remove or replace."
             )
-        verb, path = verbs[0], item[verbs[0]]
+        verb: Any = verbs[0]
+        path = item[verb]
     else:
         verb, path = item.get("op"), item.get("path")
         if verb is None:

@@ -8,7 +8,6 @@ is the wrong one must not cost a store.
 from __future__ import annotations
 
 from gureum.core import log
-from gureum.core.db import Tx
 from gureum.core.reconcile import Reconciler
 from gureum.glance.drivers.base import STAGED
 from gureum.glance.logic.data import Claim, release
@@ -18,6 +17,7 @@ from gureum.glance.model import IMPORTING, PENDING_DELETE, QUEUED, SAVING, UPLOA
 from gureum.glance.store import images as store
 
 _log = log.get(__name__)
+_BATCH = 500
 
 
 class Leftovers(Reconciler):
@@ -64,14 +64,13 @@ class Leftovers(Reconciler):
 
     def _remove_orphans(self) -> int:
         deps, removed = self._deps, 0
-        for key in list(deps.store.keys()):
-            id = key.removeprefix(STAGED)
-
-            def gone(tx: Tx, id: str = id) -> bool:
-                return store.was_deleted(tx, id)
-
+        keys = list(deps.store.keys())
+        for start in range(0, len(keys), _BATCH):
+            batch = keys[start : start + _BATCH]
             with deps.db.read() as tx:
-                deleted = gone(tx)
-            if deleted and deps.store.delete(key):
-                removed += 1
+                deleted = store.deleted_among(tx, [key.removeprefix(STAGED) for key in batch])
+            for key in batch:
+                if key.removeprefix(STAGED) in deleted and deps.store.delete(key):
+                    _log.warning("bytes of a deleted image removed", key=key)
+                    removed += 1
         return removed

@@ -60,10 +60,10 @@ def is_taken(tx: Tx, id: str) -> bool:
     )
 
 
-def was_deleted(tx: Tx, id: str) -> bool:
-    """Whether an image of this id was deleted for good."""
-    query = sa.select(deleted_images.c.id).where(deleted_images.c.id == id)
-    return tx.first(query) is not None
+def deleted_among(tx: Tx, ids: Sequence[str]) -> set[str]:
+    """Return those ids whose images were deleted for good."""
+    query = sa.select(deleted_images.c.id).where(deleted_images.c.id.in_(ids))
+    return {row.id for row in tx.all(query)}
 
 
 def insert(
@@ -119,10 +119,11 @@ def in_status(tx: Tx, *statuses: str) -> list[Image]:
 
 def usage(tx: Tx, project_id: str | None, *, without: str = "") -> tuple[int, int]:
     """Return (bytes, number) of a project's images. without: an image that does not count."""
-    query = sa.select(sa.func.coalesce(sa.func.sum(images.c.size), 0), sa.func.count()).where(
+    total = sa.func.coalesce(sa.func.sum(images.c.size), 0).label("total")
+    query = sa.select(total, sa.func.count().label("number")).where(
         images.c.project_id == project_id,
         images.c.status != PENDING_DELETE,
         images.c.id != without,
     )
-    total, number = tx.execute(query).one()
-    return int(total), int(number)
+    row = tx.execute(query).one()
+    return int(row.total), int(row.number)

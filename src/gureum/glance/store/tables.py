@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from gureum.core.db.types import UtcDateTime
 
 metadata = sa.MetaData()
-_BIN = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
+_BIN: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 images = sa.Table(
     "images",
