@@ -46,6 +46,7 @@ class Service:
     name: its folder. type: its word in the catalogue. prefix: stands before every operation's path;
     root_operations have none. project_in_path: `/PREFIX/PROJECT_ID/…`
     is accepted and must name the token's project. suffixes: e.g. ".json", dropped from paths.
+    lenient_slash: `/things/` is the collection, not an item with an empty id.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Service:
     project_in_path: bool = False
     refuse_before_missing: bool = False
     suffixes: Sequence[str] = ()
+    lenient_slash: bool = False
     max_body_bytes: int = 1 << 20
     request_id_header: str = "x-openstack-request-id"
     extra_request_id_headers: Sequence[str] = ()

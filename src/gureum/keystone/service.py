@@ -82,4 +82,5 @@ SERVICE = Service(
     options=OPTIONS,
     list_keys=_list_keys,
     refuse_before_missing=True,
+    lenient_slash=True,
 )

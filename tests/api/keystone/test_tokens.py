@@ -33,6 +33,11 @@ def test_unscoped_then_projects_then_scoped_with_catalogue(cloud):
     assert len(headers["X-Subject-Token"]) < 260
 
 
+def test_a_slash_at_the_end_is_the_collection(cloud):
+    assert cloud.call("GET", "/v3/users/", token=cloud.admin)[0] == 200
+    assert cloud.call("GET", "/v3/OS-TRUST/trusts/?trustor_user_id=x", token=cloud.admin)[0] == 200
+
+
 def test_rescoped_token_does_not_outlive_its_parent(cloud):
     first = cloud.try_login("admin", "secret")
     parent = first[1]["token"]

@@ -106,6 +106,8 @@ class Dispatcher:
 
     def match(self, method: str, path: str) -> Match:
         """Find the candidates of a request. Raises: NotFound, MethodNotAllowed."""
+        if self.service.lenient_slash:
+            path = path.rstrip("/") or "/"
         for suffix in self.service.suffixes:
             path = path.removesuffix(suffix)
         return self._routes.find(method, path)

@@ -88,7 +88,8 @@ def _load_user(ctx: Context, tx: Any, user_id: str, *rest: str) -> Any:
 def _load(ctx: Context, tx: Tx, user_id: str, credential_id: str) -> Any:
     row = entities.find(tx, _T, id=credential_id, user_id=user_id)
     if row is None:
-        raise Missing(kind="application credential", id=credential_id)
+        missing = Absent if user_id == ctx.user_id else Missing
+        raise missing(kind="application credential", id=credential_id)
     return row
 
 
