@@ -260,7 +260,7 @@ def test_stop_start_and_reboot(lab: Lab, work: Path, seen: dict[str, str]):
 
 
 def test_flavor_that_fits_nowhere_ends_in_error_with_the_reason(lab: Lab):
-    huge = ("flavor", "create", "huge", "--ram", "9999999", "--disk", "1", "--vcpus", "1")
+    huge = ("flavor", "create", "huge", "--ram", "256", "--disk", "900000", "--vcpus", "1")
     lab.openstack(*huge)
     words = ("server", "create", "--flavor", "huge", "--image", "gureum-guest", "--network", "net1")
     lab.openstack(*words, "nowhere")
