@@ -67,8 +67,8 @@ def covered(service: Service, wanted: Iterable[Documented]) -> set[Documented]:
             word = _letters(named[1]) if named else ""
             if any(p == path and a in (word, "os" + word) for p, a in actions):
                 found.add(entry)
-        elif (entry.method, path) in routes:
-            found.add(entry)
+        elif (entry.method, path) in routes or (entry.method == "HEAD" and ("GET", path) in routes):
+            found.add(entry)  # a GET answers HEAD, too
     return found
 
 
