@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import pytest
 import sqlalchemy as sa
+from databases import fresh
 
 from gureum.core.context import Context
-from gureum.core.db import Database, Unavailable
+from gureum.core.db import Unavailable
 from gureum.core.saga import Engine, Saga, SagaStore, Step, saga_tables
 
 WAIT_S = 30.0
@@ -61,7 +62,7 @@ SAGA = Saga("job.run", Step("gate", do=gate), Step("end", do=quick), params=Job)
 def world(tmp_path):
     class World:
         path = tmp_path / "jobs.sqlite"
-        database = Database(f"sqlite:///{path}")
+        database = fresh("sagas", f"sqlite:///{path}")
         site = Site()
         store = SagaStore(metadata)
         engines = []
@@ -237,8 +238,8 @@ def test_saga_that_this_version_cannot_run_rests_and_does_not_spin(world):
 
 
 CHILD = """
-    import sys, threading
-    sys.path.insert(0, {here!r})
+    import os, sys, threading
+    sys.path[:0] = [{here!r}, os.path.dirname({here!r})]
     import test_saga_runners as t
     from gureum.core.db import Database
     from gureum.core.saga import Engine, SagaStore, Saga, Step
@@ -270,7 +271,7 @@ CHILD = """
 def test_stopped_process_is_taken_over_and_writes_nothing_when_it_wakes(world):
     saga_id = world.submit("a")
     code = textwrap.dedent(CHILD).format(
-        here=os.path.dirname(__file__), url=f"sqlite:///{world.path}"
+        here=os.path.dirname(__file__), url=world.database.url.render_as_string(hide_password=False)
     )
     child = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

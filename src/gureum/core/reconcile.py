@@ -33,6 +33,8 @@ def lease_tables(metadata: sa.MetaData) -> None:
         sa.Column("name", sa.String(96), primary_key=True),
         sa.Column("holder", sa.String(128), nullable=False),
         sa.Column("lease_until", sa.Float(53), nullable=False),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
 
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 import pytest
 import sqlalchemy as sa
+from databases import fresh
 
 from gureum.core.context import Context
 from gureum.core.db import Database
@@ -354,7 +355,7 @@ INVENTORY = {
 
 def make_cloud(quotas: QuotaOptions | None = None, options: NovaOptions | None = None) -> Cloud:
     """Build the service."""
-    databases = {name: Database("sqlite://") for name in ("nova_api", "nova_cell0", "nova_cell1")}
+    databases = {name: fresh(name) for name in ("nova_api", "nova_cell0", "nova_cell1")}
     for name, database in databases.items():
         with database.write() as tx:
             (tables.API if name == "nova_api" else tables.CELL).create_all(tx.connection)

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from databases import fresh
 
 from gureum.core.context import Context
-from gureum.core.db import Database
 from gureum.core.db.migrate import migrate
 from gureum.core.http.client import HttpClient
 from gureum.core.http.dispatch import Dispatcher
@@ -42,7 +42,7 @@ class FixedSession:
 
 @pytest.fixture
 def dispatcher(tmp_path):
-    database = Database(f"sqlite:///{tmp_path}/placement.sqlite")
+    database = fresh("placement", f"sqlite:///{tmp_path}/placement.sqlite")
     migrate(database, "gureum.placement.store.migrations")
     deps = Deps(database, PlacementOptions())
     database.deps = deps

@@ -1,7 +1,8 @@
 """The real Neutron and Placement in this process, on database files, for tests of Nova."""
 
+from databases import fresh
+
 from gureum.core.context import Context
-from gureum.core.db import Database
 from gureum.core.http.client import HttpClient, RemoteUnavailable
 from gureum.core.http.dispatch import Dispatcher
 from gureum.core.policy import Policy
@@ -51,7 +52,7 @@ def real_services(directory):
         ("network", neutron_service.SERVICE, neutron_tables.metadata),
         ("placement", placement_service.SERVICE, placement_tables.metadata),
     ):
-        database = Database(f"sqlite:///{directory}/{kind}.sqlite")
+        database = fresh(kind, f"sqlite:///{directory}/{kind}.sqlite")
         tables.create_all(database.engine)
         policy = Policy(service.rules)
         if kind == "network":

@@ -6,9 +6,10 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from databases import fresh
+
 from gureum.core.bus import Journal, open_bus
 from gureum.core.context import Context
-from gureum.core.db import Database
 from gureum.core.db.types import utc_now
 from gureum.core.saga import Engine, SagaStore
 from gureum.core.saga.testing import HandClock
@@ -70,7 +71,7 @@ class NovaWorld:
         )
 
     def _database(self, name, metadata):
-        database = Database(f"sqlite:///{self.directory / name}.sqlite")
+        database = fresh(name, f"sqlite:///{self.directory / name}.sqlite")
         metadata.create_all(database.engine)
         return database
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
+from databases import fresh
 
 from gureum.core.context import Context
-from gureum.core.db import Database
 from gureum.core.saga import Engine, Saga, SagaStore, Step, saga_tables
 
 
@@ -79,7 +79,7 @@ class World:
     def __init__(self, directory, *sagas, **options):
         self.clock = Clock()
         self.path = directory / "huts.sqlite"
-        self.database = Database(f"sqlite:///{self.path}")
+        self.database = fresh("sagas", f"sqlite:///{self.path}")
         metadata.create_all(self.database.engine)
         self.store = SagaStore(metadata, clock=self.clock)
         self.site = Site()

@@ -48,7 +48,8 @@ def test_step_is_handed_params_results_key_and_requester(world):
 
 def test_token_is_not_stored(world):
     world.submit()
-    assert b"secret-token" not in world.path.read_bytes()
+    if world.database.kind == "sqlite":
+        assert b"secret-token" not in world.path.read_bytes()
     with world.database.read() as tx:
         row = tx.one(world.store.sagas.select())
     assert "secret-token" not in str(row)

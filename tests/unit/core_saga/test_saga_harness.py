@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 import sqlalchemy as sa
+from databases import fresh
 from saga_world import CTX, Hut
 
-from gureum.core.db import Database
 from gureum.core.saga import Saga, SagaStore, Step, saga_tables
 from gureum.core.saga.testing import HandClock, SagaCase, Scenario, check, scenarios
 
@@ -77,7 +77,7 @@ class HutCase(SagaCase):
     def __init__(self, directory, saga):
         self.saga = saga
         self.clock = HandClock()
-        self.database = Database(f"sqlite:///{directory / 'harness.sqlite'}")
+        self.database = fresh("sagas", f"sqlite:///{directory / 'harness.sqlite'}")
         metadata.create_all(self.database.engine)
         self.store = SagaStore(metadata, clock=self.clock)
         self.deps = Yard()

@@ -4,8 +4,8 @@ import random
 import uuid
 
 import pytest
+from databases import fresh
 
-from gureum.core.db import Database
 from gureum.core.db.types import utc_now
 from gureum.nova.agent.contract import HostReport
 from gureum.nova.conductor.compute_state import ComputeStateWorker
@@ -26,8 +26,8 @@ REQUEST = ScheduleRequest("s1", "project", "user", 1, 512, 1)
 
 class Hosts:
     def __init__(self, directory):
-        self.api = Database(f"sqlite:///{directory}/api.sqlite")
-        self.cell = Database(f"sqlite:///{directory}/cell.sqlite")
+        self.api = fresh("nova_api", f"sqlite:///{directory}/api.sqlite")
+        self.cell = fresh("nova_cell1", f"sqlite:///{directory}/cell.sqlite")
         t.API.create_all(self.api.engine)
         t.CELL.create_all(self.cell.engine)
         self.placement = MemoryPlacement()

@@ -27,6 +27,8 @@ schema_migrations = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("name", sa.String(128), nullable=False),
     sa.Column("applied_at", sa.String(32), nullable=False),
+    mysql_charset="utf8mb4",
+    mysql_collate="utf8mb4_bin",
 )
 
 
@@ -98,6 +100,14 @@ def _apply(database: Database, step: Migration) -> bool:
     return True
 
 
+def _differs(
+    context: object, found_column: object, column: object, found: object, wanted: object
+) -> bool | None:
+    """Let Alembic decide on types, but for MariaDB's name of a double."""
+    both = isinstance(found, sa.Double) and isinstance(wanted, sa.Float)
+    return False if both and getattr(wanted, "precision", None) == 53 else None
+
+
 def draft(database: Database, tables: sa.MetaData) -> str:
     """Return the source of a migration that brings `database` to `tables` ("" when nothing differs)."""
     from alembic.autogenerate import produce_migrations, render_python_code
@@ -108,7 +118,7 @@ def draft(database: Database, tables: sa.MetaData) -> str:
             tx.connection,
             opts={
                 "include_name": lambda name, kind, parents: name != "schema_migrations",
-                "compare_type": False,
+                "compare_type": _differs,
             },
         )
         script = produce_migrations(context, tables)

@@ -30,6 +30,7 @@ the next saga of a resource takes a generation above the last one's."""
 _ID = sa.String(64)
 _TIME = sa.Float(53)
 _LONG = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+_BIN: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
 def saga_tables(metadata: sa.MetaData) -> None:
@@ -62,6 +63,7 @@ def saga_tables(metadata: sa.MetaData) -> None:
         sa.Column("finished_at", _TIME),
         sa.Index("sagas_due", "state", "wake_at"),
         sa.Index("sagas_resource", "resource_id", "created_at"),
+        **_BIN,
     )
     sa.Table(
         "saga_steps",
@@ -83,6 +85,7 @@ def saga_tables(metadata: sa.MetaData) -> None:
         sa.Column("finished_at", _TIME),
         sa.Column("undo_started_at", _TIME),
         sa.Column("undone_at", _TIME),
+        **_BIN,
     )
 
 

@@ -36,7 +36,7 @@ inventories = sa.Table(
     sa.Column("min_unit", sa.Integer, nullable=False),
     sa.Column("max_unit", sa.Integer, nullable=False),
     sa.Column("step_size", sa.Integer, nullable=False),
-    sa.Column("allocation_ratio", sa.Float, nullable=False),
+    sa.Column("allocation_ratio", sa.Float(53), nullable=False),
     sa.Index("inventories_by_class", "resource_class", "provider_uuid"),
     **_BIN,
 )

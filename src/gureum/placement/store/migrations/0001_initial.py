@@ -89,7 +89,7 @@ def upgrade(op: Operations) -> None:
         sa.Column("min_unit", sa.Integer(), nullable=False),
         sa.Column("max_unit", sa.Integer(), nullable=False),
         sa.Column("step_size", sa.Integer(), nullable=False),
-        sa.Column("allocation_ratio", sa.Float(), nullable=False),
+        sa.Column("allocation_ratio", sa.Float(precision=53), nullable=False),
         sa.ForeignKeyConstraint(
             ["provider_uuid"],
             ["resource_providers.uuid"],

@@ -67,6 +67,8 @@ def upgrade(op: Operations) -> None:
         sa.Column("finished_at", sa.Float(precision=53), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("lock_key"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )
     op.create_index(op.f("ix_sagas_after_id"), "sagas", ["after_id"], unique=False)
     op.create_index("sagas_due", "sagas", ["state", "wake_at"], unique=False)
@@ -366,4 +368,6 @@ def upgrade(op: Operations) -> None:
         sa.Column("undone_at", sa.Float(precision=53), nullable=True),
         sa.ForeignKeyConstraint(["saga_id"], ["sagas.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("saga_id", "round", "name"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
     )

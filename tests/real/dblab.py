@@ -1,0 +1,239 @@
+"""Private MariaDB and PostgreSQL servers for tests.
+
+Owns: starting a server on loopback with directories and a port of its own, stopping and killing it.
+Must not: touch a server of this machine. The daemons run as an unprivileged user; nothing is synced to
+disk beyond what a restart of the daemon needs, since no test cuts the power.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+START_S = 90.0
+_USERS = {"mariadb": ("mysql", "nobody"), "postgresql": ("postgres", "nobody")}
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def program(*names: str) -> str | None:
+    """Find a program of the Debian packages, whose folders are not all in PATH."""
+    newest = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *map(str, newest)])
+    for name in names:
+        found = shutil.which(name, path=places)
+        if found:
+            return found
+    return None
+
+
+def missing(kind: str) -> str:
+    """Say why a kind of server cannot run here; "" when it can."""
+    wanted = {
+        "mariadb": ("mariadb-server", ("mariadbd", "mariadb-install-db")),
+        "postgresql": ("postgresql", ("postgres", "initdb")),
+    }
+    package, programs = wanted[kind]
+    lacking = [name for name in programs if program(name) is None]
+    return f"Debian's {package} is missing ({', '.join(lacking)})" if lacking else ""
+
+
+class Server:
+    """One private server. kind: mariadb or postgresql."""
+
+    def __init__(self, kind: str, directory: Path | None = None) -> None:
+        self.kind = kind
+        memory = Path("/dev/shm")
+        parent = str(memory) if memory.is_dir() and os.access(memory, os.W_OK) else None
+        self._home = directory or Path(tempfile.mkdtemp(prefix=f"gureum-{kind}-", dir=parent))
+        self._data = self._home / "data"
+        self.port = free_port()
+        self._account = self._find_account()
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._account is not None:
+            os.chown(self._home, self._account.pw_uid, self._account.pw_gid)
+
+    def _find_account(self) -> pwd.struct_passwd | None:
+        if os.geteuid() != 0:
+            return None
+        for name in _USERS[self.kind]:
+            with contextlib.suppress(KeyError):
+                return pwd.getpwnam(name)
+        raise RuntimeError("no unprivileged user to run a database server as")
+
+    def _popen(self, words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        account = self._account
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._home,
+                user=account.pw_uid if account else None,
+                group=account.pw_gid if account else None,
+                extra_groups=[] if account else None,
+                env={"PATH": os.environ.get("PATH", ""), "HOME": str(self._home), "LC_ALL": "C"},
+                start_new_session=True,
+            )
+
+    def create(self) -> "Server":
+        """Make the data directory."""
+        words = (
+            [
+                program("mariadb-install-db") or "mariadb-install-db",
+                "--no-defaults",
+                f"--datadir={self._data}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            ]
+            if self.kind == "mariadb"
+            else [
+                program("initdb") or "initdb", "-D", str(self._data), "-U", "gureum", "-E", "UTF8",
+                "--locale=C.UTF-8", "--auth=trust", "--no-sync",
+            ]
+        )  # fmt: skip
+        code = self._popen(words, self._home / "create.log").wait(START_S)
+        if code != 0:
+            raise RuntimeError((self._home / "create.log").read_text(errors="replace"))
+        return self
+
+    def _words(self) -> list[str]:
+        if self.kind == "mariadb":
+            return [
+                program("mariadbd") or "mariadbd",
+                "--no-defaults",
+                f"--datadir={self._data}",
+                f"--socket={self._home}/mariadb.sock",
+                f"--pid-file={self._home}/mariadb.pid",
+                f"--tmpdir={self._home}",
+                "--bind-address=127.0.0.1",
+                f"--port={self.port}",
+                "--innodb-buffer-pool-size=64M",
+                "--innodb-log-file-size=32M",
+                "--innodb-flush-log-at-trx-commit=2",
+                "--innodb-flush-method=nosync",
+                "--sync-frm=0",
+                "--max-connections=400",
+                "--performance-schema=OFF",
+                "--skip-log-bin",
+                "--character-set-server=latin1",  # schemas must say utf8mb4 themselves
+            ]
+        return [
+            program("postgres") or "postgres",
+            "-D",
+            str(self._data),
+            "-k",
+            str(self._home),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            *("-c", "fsync=off"),
+            *("-c", "max_connections=400"),
+            *("-c", "shared_buffers=64MB"),
+        ]
+
+    def start(self) -> "Server":
+        """Start the daemon and wait until it answers."""
+        log = self._home / "server.log"
+        self._process = self._popen(self._words(), log)
+        engine = sa.create_engine(self.admin_url)
+        deadline = time.monotonic() + START_S
+        try:
+            while True:
+                try:
+                    with engine.connect():
+                        return self
+                except exc.DBAPIError:
+                    gone = self._process.poll() is not None
+                    if gone or time.monotonic() > deadline:
+                        raise RuntimeError(log.read_text(errors="replace")[-4000:]) from None
+                    threading.Event().wait(0.1)
+        finally:
+            engine.dispose()
+
+    def stop(self, how: signal.Signals | None = None) -> None:
+        """End the daemon: orderly (connections are cut), or with SIGKILL."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        orderly = signal.SIGTERM if self.kind == "mariadb" else signal.SIGINT
+        if how == signal.SIGKILL:  # PostgreSQL's children die with their session
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.send_signal(how or orderly)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)
+
+    def remove(self) -> None:
+        """Stop and forget everything."""
+        self.stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    @property
+    def admin_url(self) -> str:
+        """The URL of the administrator's own database."""
+        return self.url("mysql" if self.kind == "mariadb" else "postgres")
+
+    def url(self, name: str) -> str:
+        """The URL of a database. name may be a template such as {service}_{unique}."""
+        if self.kind == "mariadb":
+            return f"mysql+pymysql://root@127.0.0.1:{self.port}/{name}?charset=utf8mb4"
+        return f"postgresql+psycopg://gureum@127.0.0.1:{self.port}/{name}"
+
+    def admin(self, *statements: str) -> list[sa.Row[tuple[object, ...]]]:
+        """Run statements outside transactions; returns the rows of the last one."""
+        engine = sa.create_engine(self.admin_url, isolation_level="AUTOCOMMIT")
+        rows: list[sa.Row[tuple[object, ...]]] = []
+        try:
+            with engine.connect() as connection:
+                for statement in statements:
+                    result = connection.exec_driver_sql(statement)
+                    rows = list(result.all()) if result.returns_rows else []
+        finally:
+            engine.dispose()
+        return rows
+
+    def cut_connections(self, name: str) -> int:
+        """Kill every connection to a database, as a failing network would; returns how many."""
+        if self.kind == "postgresql":
+            return len(
+                self.admin(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    f" WHERE datname = '{name}'"
+                )
+            )
+        found = self.admin(f"SELECT id FROM information_schema.processlist WHERE db = '{name}'")
+        if found:
+            self.admin(*(f"KILL CONNECTION {row[0]}" for row in found))
+        return len(found)
+
+
+@contextlib.contextmanager
+def running(kind: str) -> Iterator[Server]:
+    """A fresh server that is gone afterwards."""
+    server = Server(kind)
+    try:
+        yield server.create().start()
+    finally:
+        server.remove()
