@@ -47,8 +47,8 @@ SERVICE = Service(
         rbac_policies,
         availability,
         extensions,
-        tags,
-    ),
+    )
+    + tags.OPERATIONS,
     root_operations=operations_of(versions),
     rules=policy.RULES,
     error_body=error_body,

@@ -45,10 +45,14 @@ class Address(Field[str]):
 
     json_type = "string"
 
+    def __init__(self, text: str, *, bare: bool = False, **common: Any) -> None:
+        super().__init__(text, **common)
+        self.bare = bare
+
     def parser(self, version: Any) -> Any:
         def parse(value: Any, path: str) -> str:
             try:
-                if not isinstance(value, str) or "/" not in value:
+                if not isinstance(value, str) or ("/" not in value and not self.bare):
                     raise ValueError
                 return str(ipaddress.ip_network(value, strict=False))
             except ValueError:
@@ -75,9 +79,15 @@ class AddressGroupUpdate(StandardUpdate):
 
 
 class Addresses(Struct):
-    """Addresses to add or remove."""
+    """Addresses to add."""
 
     addresses = ListOf(Address(""), "Addresses.", required=True, min=1, max=1000)
+
+
+class OldAddresses(Struct):
+    """Addresses to remove."""
+
+    addresses = ListOf(Address("", bare=True), "Addresses.", required=True, min=1, max=1000)
 
 
 GroupBody = bulk("address_group", "address_groups", AddressGroupCreate)
@@ -215,7 +225,7 @@ def add_addresses(ctx: Context, tx: Tx, group: View, new: Any) -> View:
     policy="remove_addresses",
     load=loader(ADDRESS_GROUP, "remove_addresses"),
     target=view_target,
-    request=Addresses,
+    request=OldAddresses,
     response=AddressGroup,
     response_wrap="address_group",
     errors=(AddressGroupNotFound, AddressesNotFound),

@@ -39,6 +39,23 @@ class FloatingIpPool(Struct):
 )
 def list_floatingip_pools(ctx: Context, tx: Tx, query: Any) -> Page:
     """List the subnets that floating IPs can be taken from."""
+    return _pools(ctx, tx)
+
+
+@operation(
+    "GET",
+    "/floatingip-pools",
+    policy="get_floatingip_pool",
+    query=ListQuery,
+    items=FloatingIpPool,
+    response_wrap="floatingip_pools",
+)
+def list_floatingip_pools_dashed(ctx: Context, tx: Tx, query: Any) -> Page:
+    """List the same, under the path that clients use."""
+    return _pools(ctx, tx)
+
+
+def _pools(ctx: Context, tx: Tx) -> Page:
     n, s = t.networks.c, t.subnets.c
     statement = (
         sa.select(s.id, s.name, s.cidr, s.network_id, s.project_id)

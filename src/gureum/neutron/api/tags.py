@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,20 +13,20 @@ from gureum.core.spec import (
     BadRequest,
     Conflict,
     ListOf,
-    NotFound,
+    Operation,
     Reply,
     String,
     Struct,
     operation,
 )
-from gureum.neutron.api.common import View, rule_target
+from gureum.neutron.api.common import View, loader, rule_target
 from gureum.neutron.errors import TagNotFound
 from gureum.neutron.store import rows
 from gureum.neutron.store import tables as t
 from gureum.neutron.store.address_groups import ADDRESS_GROUP
 from gureum.neutron.store.networks import NETWORK
 from gureum.neutron.store.ports import PORT
-from gureum.neutron.store.query import Noun, load
+from gureum.neutron.store.query import Noun
 from gureum.neutron.store.routers import FLOATINGIP, ROUTER
 from gureum.neutron.store.security_groups import RULE, SECURITY_GROUP
 from gureum.neutron.store.subnetpools import SUBNETPOOL
@@ -38,7 +39,6 @@ NOUNS: dict[str, Noun] = {
     "routers": ROUTER,
     "floatingips": FLOATINGIP,
     "security-groups": SECURITY_GROUP,
-    "security_groups": SECURITY_GROUP,
     "security-group-rules": RULE,
     "subnetpools": SUBNETPOOL,
     "address-groups": ADDRESS_GROUP,
@@ -57,24 +57,6 @@ class Tags(Struct):
     """Tags of a resource."""
 
     tags = ListOf(String("", min=1, max=_MAX_CHARS), "Tags.", required=True, unique=True, max=_MOST)
-
-
-def load_tagged(ctx: Context, tx: Tx, resource_type: str, resource_id: str, *more: str) -> View:
-    """Return the resource and the caller's right to see it. Raises: NotFound of its noun."""
-    noun = NOUNS.get(resource_type)
-    if noun is None:
-        raise NotFound()
-    view = load(ctx, tx, noun, resource_id)
-    return {**view, "_noun": noun, "_tag": more[0] if more else None}
-
-
-def _enforce(ctx: Context, tx: Tx, verb: str, view: View) -> None:
-    """The rule depends on the kind of resource: its own tags rule."""
-    noun: Noun = view["_noun"]
-    target = rule_target({k: v for k, v in view.items() if not k.startswith("_")})
-    if verb != "get" and target["project_id"] == "":
-        target["project_id"] = target["tenant_id"] = "-"
-    tx.deps.policy.enforce(f"{verb}_{noun.one}s_tags", ctx, target)
 
 
 def _write(tx: Tx, view: View, wanted: list[str]) -> None:
@@ -99,73 +81,95 @@ def _tag(view: View) -> str:
     return tag
 
 
-_PATH = "/{resource_type}/{resource_id}/tags"
+class TagList(Struct):
+    """Tags of a resource."""
+
+    tags = ListOf(String(""), "Tags.")
 
 
-@operation("GET", _PATH, policy="regular_user", load=load_tagged)
+def _loader(noun: Noun, rule: str) -> Any:
+    find = loader(noun, rule)
+
+    def found(ctx: Context, tx: Tx, resource_id: str, *tag: str) -> View:
+        return {**find(ctx, tx, resource_id), "_noun": noun, "_tag": tag[0] if tag else ""}
+
+    return found
+
+
+def _target(ctx: Context, view: View, new: Any) -> Any:
+    return rule_target({k: v for k, v in view.items() if not k.startswith("_")})
+
+
 def list_tags(ctx: Context, tx: Tx, view: View) -> Any:
     """List the tags of a resource."""
-    _enforce(ctx, tx, "get", view)
-    return Reply({"tags": view["tags"]})
+    return {"tags": view["tags"]}
 
 
-@operation("PUT", _PATH, policy="regular_user", load=load_tagged, request=Tags)
 def replace_tags(ctx: Context, tx: Tx, view: View, new: Any) -> Any:
     """Replace the tags of a resource."""
-    _enforce(ctx, tx, "update", view)
     _write(tx, view, list(new.tags))
-    return Reply({"tags": sorted(new.tags)})
+    return {"tags": sorted(new.tags)}
 
 
-@operation("POST", _PATH, policy="regular_user", load=load_tagged, request=Tags)
 def add_tags(ctx: Context, tx: Tx, view: View, new: Any) -> Any:
     """Add tags to a resource."""
-    _enforce(ctx, tx, "create", view)
     wanted = sorted({*view["tags"], *new.tags})
     _write(tx, view, wanted)
-    return Reply({"tags": wanted})
+    return {"tags": wanted}
 
 
-@operation("DELETE", _PATH, policy="regular_user", load=load_tagged)
 def remove_all_tags(ctx: Context, tx: Tx, view: View) -> None:
     """Remove every tag of a resource."""
-    _enforce(ctx, tx, "delete", view)
     _write(tx, view, [])
 
 
-@operation(
-    "GET",
-    _PATH + "/{tag}",
-    policy="regular_user",
-    load=load_tagged,
-    status=204,
-    errors=(TagNotFound,),
-)
 def confirm_tag(ctx: Context, tx: Tx, view: View) -> None:
     """Say whether a resource has a tag."""
-    _enforce(ctx, tx, "get", view)
     if view["_tag"] not in view["tags"]:
         raise TagNotFound(tag=view["_tag"])
 
 
-@operation("PUT", _PATH + "/{tag}", policy="regular_user", load=load_tagged, status=201)
 def add_tag(ctx: Context, tx: Tx, view: View) -> Any:
     """Add a tag to a resource."""
-    _enforce(ctx, tx, "update", view)
     _write(tx, view, sorted({*view["tags"], _tag(view)}))
     return Reply(raw=b"")
 
 
-@operation(
-    "DELETE",
-    _PATH + "/{tag}",
-    policy="regular_user",
-    load=load_tagged,
-    errors=(TagNotFound,),
-)
 def remove_tag(ctx: Context, tx: Tx, view: View) -> None:
     """Remove a tag from a resource."""
-    _enforce(ctx, tx, "delete", view)
     if view["_tag"] not in view["tags"]:
         raise TagNotFound(tag=view["_tag"])
     _write(tx, view, [tag for tag in view["tags"] if tag != view["_tag"]])
+
+
+_VERBS: tuple[tuple[str, str, str, Any, dict[str, Any]], ...] = (
+    ("GET", "", "get", list_tags, {"response": TagList}),
+    ("PUT", "", "update", replace_tags, {"request": Tags, "response": TagList}),
+    ("POST", "", "create", add_tags, {"request": Tags, "response": TagList, "status": 200}),
+    ("DELETE", "", "delete", remove_all_tags, {}),
+    ("GET", "/{tag}", "get", confirm_tag, {"status": 204, "errors": (TagNotFound,)}),
+    ("PUT", "/{tag}", "update", add_tag, {"status": 201}),
+    ("DELETE", "/{tag}", "delete", remove_tag, {"errors": (TagNotFound,)}),
+)
+
+
+def _declare(collection: str, noun: Noun) -> list[Operation]:
+    """Declare the operations on the tags of one kind of resource."""
+    made = []
+    for method, tail, verb, handler, more in _VERBS:
+        rule = f"{verb}_{noun.one}s_tags"
+        declared = operation(
+            method,
+            f"/{collection}/{{{noun.one}_id}}/tags{tail}",
+            policy=rule,
+            load=_loader(noun, rule),
+            target=_target,
+            **more,
+        )(handler)
+        made.append(replace(declared, name=f"{handler.__name__}_of_{noun.one}"))
+    return made
+
+
+OPERATIONS: list[Operation] = [
+    declared for collection, noun in NOUNS.items() for declared in _declare(collection, noun)
+]

@@ -110,7 +110,8 @@ def update(ctx: Context, tx: Tx, floatingip: Mapping[str, Any], new: Struct) -> 
     if new.has("description"):
         values["description"] = new.get("description") or ""
     rows.update(tx, t.floatingips, floatingip, **values)
-    if new.has("port_id"):
+    # before floating IPs had other attributes, an empty change meant "disassociate"
+    if new.has("port_id") or not new.given:
         port_id = new.get("port_id")
         if not port_id:
             if new.get("fixed_ip_address"):
@@ -139,6 +140,11 @@ def associate(
     port = load(ctx, tx, PORT, port_id)
     if port["device_owner"] == OWNER:
         raise BadRequest(f"Bad floatingip request: Port {port_id} is a floating IP's own")
+    if port["project_id"] != floatingip["project_id"] and not ctx.is_admin:
+        raise BadRequest(
+            f"Bad floatingip request: Port {port_id} is associated with a different tenant than"
+            f" Floating IP {floatingip['id']} and therefore cannot be bound"
+        )
     subnet_id, address = _fixed_of(port, fixed_ip)
     router_id = _router_to(tx, floatingip["floating_network_id"], subnet_id, port_id)
     c = t.floatingips.c
