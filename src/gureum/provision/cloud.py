@@ -255,7 +255,8 @@ def _give_up_early(cloud: Cloud, deadline: float, text: str) -> None:
     """Raises: StepFailed when time is up or a process crashes again and again."""
     status = supervisor.read_status(cloud.place.run_dir)
     crashing = [c for c in status.children if c.restarts >= 3] if status else []
-    if status is None or crashing or time.monotonic() > deadline:
+    gone = supervisor.running_pid(cloud.place.run_dir) is None
+    if gone or crashing or time.monotonic() > deadline:
         name = crashing[0].name if crashing else components.CONTROL
         if cloud.simulated:
             name = process.SIMULATED

@@ -22,16 +22,18 @@ def stuck_undo(step):
     raise ValueError("never")
 
 
-SAGA = Saga("nova.server.delete", Step("dig", do=fail, undo=stuck_undo, undo_tries=1),
-            params=ServerDeleteParams)
+SAGA = Saga(
+    "nova.server.delete",
+    Step("dig", do=fail, undo=stuck_undo, undo_tries=1),
+    params=ServerDeleteParams,
+)
 
 
 @pytest.fixture
 def cloud(tmp_path):
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "gureum.toml").write_text(
-        '[database]\n'
-        f'connection = "sqlite:///{tmp_path}/{{service}}.sqlite"\n'
+        f'[database]\nconnection = "sqlite:///{tmp_path}/{{service}}.sqlite"\n'
     )
     for service in components.services():
         for spec in service.databases:
@@ -40,8 +42,13 @@ def cloud(tmp_path):
                 spec.tables.create_all(database.engine)
     database, store = Database(f"sqlite:///{tmp_path}/nova_cell1.sqlite"), SagaStore(CELL)
     with database.write() as tx:
-        saga_id = store.submit(tx, SAGA, resource_id=SERVER, params=ServerDeleteParams(SERVER),
-                               ctx=Context(request_id="req-1"))
+        saga_id = store.submit(
+            tx,
+            SAGA,
+            resource_id=SERVER,
+            params=ServerDeleteParams(SERVER),
+            ctx=Context(request_id="req-1"),
+        )
 
     def run(*words):
         return main(["saga", *words, "--state-dir", str(tmp_path)])
