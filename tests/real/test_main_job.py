@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import browser, chromium, screenshot
 from cloudlab import Failed, Lab, lines, run, wait_for
 
 from gureum.cli.test import why_not_real
@@ -216,6 +217,28 @@ def test_console_url_leads_to_the_screen(lab: Lab):
     page = run("curl", "-s", "-m", "20", url.split("?")[0]).stdout
     assert "noVNC" in page
     assert read_rfb_greeting(url).startswith(b"RFB 003.")
+
+
+@pytest.mark.skipif(chromium() is None, reason="chromium is not installed")
+def test_screen_is_seen_in_a_browser(lab: Lab):
+    url = lab.openstack("console", "url", "show", "--novnc", "server1")["url"]
+    with browser() as address:
+        png = screenshot(address, url, SCREEN_SHOWS_TEXT, 60)
+    picture = os.environ.get("GUREUM_SCREENSHOT")
+    if picture:
+        Path(picture).write_bytes(png)
+    assert png.startswith(b"\x89PNG")
+
+
+SCREEN_SHOWS_TEXT = """(() => {
+    const canvas = document.querySelector("canvas");
+    if (!canvas || canvas.width < 300) return "no screen yet";
+    const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    let bright = 0;
+    for (let i = 0; i < data.length; i += 4) if (data[i] + data[i + 1] + data[i + 2] > 300) bright++;
+    return bright > 200 ? true : `${bright} bright points on ${canvas.width}x${canvas.height}`;
+})()"""
+"""The guest's text console has drawn letters on the page's canvas."""
 
 
 def read_rfb_greeting(url: str) -> bytes:

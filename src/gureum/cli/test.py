@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 
 from gureum.cli.place import Unusable
+from gureum.core.runner import Runner
 from gureum.pages import pages
+from gureum.provision import packages
+from gureum.provision.steps import Progress, StepFailed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,12 +47,23 @@ def run(args: argparse.Namespace) -> int:
         elif reason:
             raise Unusable(f"tests/real cannot run: {reason}")
         else:
+            _install_packages()
             real = [sys.executable, "-m", "pytest", "-m", "real", "--timeout=1500", "tests/real"]
             results.append(_part("real", [*real, *words], top))
     print()
     for name, code, seconds in results:
         print(f"{name:8} {'ok' if code == 0 else 'FAILED':8} {seconds:6.1f} s")
     return 0 if all(code == 0 for _, code, _ in results) else 1
+
+
+def _install_packages() -> None:
+    """Install what tests with real servers and browsers need; a test that misses one skips and says so."""
+    progress = Progress("packages of the tests", sys.stdout)
+    try:
+        added = packages.install_for_tests(Runner(), progress)
+        progress.end(f"{len(added)} installed" if added else "all there")
+    except StepFailed as error:
+        progress.end(str(error), ok=False)
 
 
 def why_not_real() -> str:

@@ -36,7 +36,18 @@ PACKAGES: dict[str, str] = {
     "qemu-system-x86": "runs guests",
     "qemu-utils": "disks of guests",
     "radvd": "IPv6 router advertisements",
+    "zstd": "unpack packages and kernels of the guest image",
 }
+
+TEST_PACKAGES: dict[str, str] = {
+    "busybox": "the DHCP client of a test's guest",
+    "chromium": "the screen of a guest, as a person sees it",
+    "mariadb-server": "every service's tables and sagas on MariaDB",
+    "postgresql": "every service's tables and sagas on PostgreSQL",
+    "rabbitmq-server": "the bus on RabbitMQ",
+    "tcpdump": "what really crosses a wire",
+}
+"""What only `gureum test` needs, on a machine where it may install."""
 
 _ENV = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l", "UCF_FORCE_CONFFOLD": "1"}
 _APT = (
@@ -57,6 +68,14 @@ def installed(runner: Runner) -> set[str]:
 def missing(runner: Runner, wanted: Sequence[str] = tuple(PACKAGES)) -> list[str]:
     """Which of the wanted packages are not installed."""
     return sorted(set(wanted) - installed(runner))
+
+
+def install_for_tests(runner: Runner, progress: Progress) -> list[str]:
+    """Install what tests need besides; returns what was missing. Raises: StepFailed."""
+    wanted = missing(runner, (*PACKAGES, *TEST_PACKAGES))
+    if wanted:
+        _apt(runner, ["install", *wanted], progress)
+    return wanted
 
 
 def install(runner: Runner, ledger: Ledger, progress: Progress) -> str:
