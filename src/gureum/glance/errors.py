@@ -165,6 +165,24 @@ class BadRange(RangeNotSatisfiable):
     text = "The byte range {range} cannot be satisfied."
 
 
+class DefinitionNotFound(NotFound):
+    """No such metadata definition, or not for this caller."""
+
+    text = "Could not find {what} {name}."
+
+
+class DefinitionExists(Conflict):
+    """The name is taken."""
+
+    text = "A metadata definition {what} with name={name} already exists."
+
+
+class ProtectedDefinition(Forbidden):
+    """The namespace is protected."""
+
+    text = "Metadata definition namespace {name} is protected and cannot be deleted."
+
+
 def error_body(error: ApiError, request_id: str) -> Any:
     """Return the JSON form of an error, with the status line as its code."""
     title = HTTPStatus(error.status).phrase

@@ -20,6 +20,38 @@ _READ_MEMBER = (
     f"({ADMIN}) or (role:reader and (project_id:%(project_id)s or project_id:%(member_id)s))"
 )
 
+_DEFINED = f"({ADMIN}) or (role:reader and (project_id:%(project_id)s or 'public':%(visibility)s))"
+_SEE = {
+    "get_metadef_namespace": "Show a metadata definition namespace.",
+    "get_metadef_namespaces": "List metadata definition namespaces.",
+    "get_metadef_object": "Show a metadata definition object.",
+    "get_metadef_objects": "List metadata definition objects.",
+    "get_metadef_property": "Show a metadata definition property.",
+    "get_metadef_properties": "List metadata definition properties.",
+    "get_metadef_tag": "Show a metadata definition tag.",
+    "get_metadef_tags": "List metadata definition tags.",
+    "get_metadef_resource_type": "List the resource types of a namespace.",
+    "list_metadef_resource_types": "List the resource types.",
+}
+_MANAGE = {
+    "add_metadef_namespace": "Create a metadata definition namespace.",
+    "modify_metadef_namespace": "Change a metadata definition namespace.",
+    "delete_metadef_namespace": "Delete a metadata definition namespace.",
+    "add_metadef_object": "Create a metadata definition object.",
+    "modify_metadef_object": "Change a metadata definition object.",
+    "delete_metadef_object": "Delete a metadata definition object.",
+    "add_metadef_property": "Create a metadata definition property.",
+    "modify_metadef_property": "Change a metadata definition property.",
+    "remove_metadef_property": "Delete a metadata definition property.",
+    "add_metadef_tag": "Create a metadata definition tag.",
+    "add_metadef_tags": "Create metadata definition tags.",
+    "modify_metadef_tag": "Change a metadata definition tag.",
+    "delete_metadef_tag": "Delete a metadata definition tag.",
+    "delete_metadef_tags": "Delete the metadata definition tags of a namespace.",
+    "add_metadef_resource_type_association": "Associate a namespace with a resource type.",
+    "remove_metadef_resource_type_association": "End such an association.",
+}
+
 RULES = [
     Rule("add_image", _CREATE, "Create an image."),
     Rule("get_image", _READ, "Show an image."),
@@ -39,3 +71,5 @@ RULES = [
     Rule("get_members", _READ_MEMBER, "List the members of an image."),
     Rule("stores_info_detail", ADMIN, "List the stores with their properties."),
 ]
+RULES += [Rule(name, _DEFINED, text) for name, text in _SEE.items()]
+RULES += [Rule(name, ADMIN, text) for name, text in _MANAGE.items()]

@@ -5,7 +5,17 @@ from __future__ import annotations
 from gureum.core.service import DatabaseSpec, Service
 from gureum.core.spec import operations_of
 from gureum.glance import errors
-from gureum.glance.api import data, images, info, members, schemas, versions
+from gureum.glance.api import (
+    data,
+    images,
+    info,
+    members,
+    metadef_items,
+    metadef_namespaces,
+    metadef_schemas,
+    schemas,
+    versions,
+)
 from gureum.glance.config import OPTIONS
 from gureum.glance.policy import RULES
 from gureum.glance.store import tables
@@ -15,7 +25,16 @@ SERVICE = Service(
     type="image",
     title="Image",
     prefix="/v2",
-    operations=operations_of(images, data, members, schemas, info),
+    operations=operations_of(
+        images,
+        data,
+        members,
+        schemas,
+        info,
+        metadef_namespaces,
+        metadef_items,
+        metadef_schemas,
+    ),
     root_operations=operations_of(versions),
     rules=RULES,
     error_body=errors.error_body,

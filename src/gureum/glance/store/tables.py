@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gureum.core.db.types import UtcDateTime
+from gureum.core.db.types import JsonText, UtcDateTime
 
 metadata = sa.MetaData()
 _BIN: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
@@ -83,5 +83,53 @@ deleted_images = sa.Table(
     metadata,
     sa.Column("id", sa.String(36), primary_key=True),
     sa.Column("deleted_at", UtcDateTime, nullable=False),
+    **_BIN,
+)
+
+metadef_namespaces = sa.Table(
+    "metadef_namespaces",
+    metadata,
+    sa.Column("namespace", sa.String(80), primary_key=True),
+    sa.Column("display_name", sa.String(80)),
+    sa.Column("description", sa.Text),
+    sa.Column("visibility", sa.String(16), nullable=False),
+    sa.Column("protected", sa.Boolean, nullable=False),
+    sa.Column("project_id", sa.String(255), nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Index("metadef_namespaces_by_time", "created_at", "namespace"),
+    **_BIN,
+)
+
+metadef_items = sa.Table(
+    "metadef_items",
+    metadata,
+    sa.Column("namespace", sa.String(80), primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(80), primary_key=True),
+    sa.Column("body", JsonText, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    **_BIN,
+)
+
+metadef_resource_types = sa.Table(
+    "metadef_resource_types",
+    metadata,
+    sa.Column("name", sa.String(80), primary_key=True),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    **_BIN,
+)
+
+metadef_associations = sa.Table(
+    "metadef_associations",
+    metadata,
+    sa.Column("namespace", sa.String(80), primary_key=True),
+    sa.Column("name", sa.String(80), primary_key=True),
+    sa.Column("prefix", sa.String(80)),
+    sa.Column("properties_target", sa.String(80)),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Index("metadef_associations_by_type", "name", "namespace"),
     **_BIN,
 )
