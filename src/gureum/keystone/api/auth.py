@@ -100,11 +100,8 @@ class TokenQuery(Struct, extra="ignore"):
     allow_expired = Boolean("Show a token that expired not long ago (services only).")
 
 
-def _shown(checked: Checked, query: TokenQuery) -> dict[str, Any]:
-    body = dict(checked.body)
-    if "roles" in body and not query.has("nocatalog"):
-        body["catalog"] = checked.catalog
-    return {"token": body}
+def _shown(checked: Checked, query: TokenQuery) -> bytes:
+    return checked.encoded[0 if query.has("nocatalog") else 1]
 
 
 @operation(
@@ -120,17 +117,16 @@ def _shown(checked: Checked, query: TokenQuery) -> dict[str, Any]:
 def create_token(ctx: Context, deps: Deps, query: TokenQuery, new: Auth) -> Any:
     """Log in. The token stands in the header X-Subject-Token."""
     token, checked = login.login(deps, new)
-    return Reply(
-        _shown(checked, query), headers=[("X-Subject-Token", token), ("Vary", "X-Auth-Token")]
-    )
+    headers = [("X-Subject-Token", token), ("Vary", "X-Auth-Token")]
+    return Reply(raw=_shown(checked, query), headers=headers)
 
 
-def _subject(ctx: Context, tx: Tx, subject: str | None, rule: str) -> Checked:
+def _subject(ctx: Context, deps: Deps, subject: str | None, rule: str) -> Checked:
     """Check the token of X-Subject-Token. One's own may always be asked about."""
     if not subject:
         raise BadRequest("The header X-Subject-Token is missing.")
     try:
-        checked = tokens.check_in(tx, tx.deps, subject)
+        checked = tokens.check(deps, subject)
     except tokens.InvalidToken:
         raise Missing(kind="token", id="(hidden)") from None
     if checked.context.user_id != ctx.user_id and not _trusted(ctx, rule):
@@ -151,13 +147,15 @@ def _trusted(ctx: Context, rule: str) -> bool:
     query=TokenQuery,
     errors=(Missing, Forbidden),
     headers=("x-subject-token",),
+    manual=True,
+    waits=False,
 )
-def show_token(ctx: Context, tx: Tx, query: TokenQuery, headers: dict[str, str]) -> Any:
+def show_token(ctx: Context, deps: Deps, query: TokenQuery, headers: dict[str, str]) -> Any:
     """Check a token and show what it means."""
     subject = headers.get("x-subject-token")
-    checked = _subject(ctx, tx, subject, "read")
+    checked = _subject(ctx, deps, subject, "read")
     return Reply(
-        _shown(checked, query),
+        raw=_shown(checked, query),
         headers=[("X-Subject-Token", subject or ""), ("Vary", "X-Auth-Token")],
     )
 
@@ -168,12 +166,15 @@ def show_token(ctx: Context, tx: Tx, query: TokenQuery, headers: dict[str, str])
     policy=TOKEN,
     errors=(Missing, Forbidden),
     headers=("x-subject-token",),
+    manual=True,
+    waits=False,
 )
-def revoke_token(ctx: Context, tx: Tx, headers: dict[str, str]) -> None:
+def revoke_token(ctx: Context, deps: Deps, headers: dict[str, str]) -> None:
     """Revoke a token at once."""
     subject = headers.get("x-subject-token")
-    checked = _subject(ctx, tx, subject, "revoke")
-    tokens.revoke(tx, tx.deps, audit_id=checked.body["audit_ids"][0])
+    checked = _subject(ctx, deps, subject, "revoke")
+    with deps.db.write() as tx:
+        tokens.revoke(tx, deps, audit_id=checked.body["audit_ids"][0])
 
 
 @operation("GET", "/auth/catalog", policy=TOKEN)

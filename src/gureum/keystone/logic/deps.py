@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -25,17 +28,54 @@ class Deps:
     vault: Vault
     credential_options: CredentialOptions = field(default_factory=CredentialOptions)
     cache: TokenCache = field(default_factory=lambda: TokenCache())  # noqa: PLW0108 (defined below)
+    epoch: EpochWatch = field(default_factory=lambda: EpochWatch())  # noqa: PLW0108 (defined below)
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A token that was found valid, as it is shown, without and with the catalogue."""
+    """A token that was found valid, as it is shown, without and with the catalogue.
+
+    encoded: the answer of `GET /auth/tokens`, ready to send, without and with the catalogue.
+    """
 
     epoch: int
     expires_at: datetime
     body: dict[str, Any]
     catalog: list[dict[str, Any]]
     context: Any
+    encoded: tuple[bytes, bytes] = (b"", b"")
+
+
+class EpochWatch:
+    """The number of the present epoch, for readers that hold no transaction.
+
+    A change in this process counts at once: writers call `forget` when they have committed. A change in
+    another process counts after `max_age_s` at the latest.
+    """
+
+    def __init__(self, max_age_s: float = 0.1) -> None:
+        self._max_age_s = max_age_s
+        self._lock = threading.Lock()
+        self._forgotten = 0
+        self._known: tuple[int, float] | None = None
+
+    def forget(self) -> None:
+        """The number has changed: the next reader looks at the database."""
+        with self._lock:
+            self._forgotten += 1
+            self._known = None
+
+    def number(self, read: Callable[[], int]) -> int:
+        """Return the number, asking `read` when the one that is known is too old."""
+        known = self._known
+        if known is not None and known[1] > time.monotonic():
+            return known[0]
+        before = self._forgotten
+        found = read()
+        with self._lock:
+            if before == self._forgotten:  # else `found` may be from before the change
+                self._known = (found, time.monotonic() + self._max_age_s)
+        return found
 
 
 class TokenCache:

@@ -33,8 +33,19 @@ class InvalidToken(Exception):
 
 def check(deps: Deps, token: str) -> Checked:
     """Return what a token means now. Raises: InvalidToken."""
+    number = deps.epoch.number(lambda: _read_epoch(deps))
+    known = deps.cache.get(token, number)
+    if known is not None:
+        if known.expires_at <= utc_now():
+            raise InvalidToken
+        return known
     with deps.db.read() as tx:
         return check_in(tx, deps, token)
+
+
+def _read_epoch(deps: Deps) -> int:
+    with deps.db.read() as tx:
+        return entities.epoch(tx)
 
 
 def check_in(tx: Tx, deps: Deps, token: str) -> Checked:
@@ -50,9 +61,16 @@ def check_in(tx: Tx, deps: Deps, token: str) -> Checked:
         raise InvalidToken
     body, services = describe(tx, deps, claims)
     ctx = replace(context_of(body), token=token)
-    checked = Checked(number, claims.moment("expires_at"), body, services, ctx)
+    encoded = (_encoded(body, None), _encoded(body, services))
+    checked = Checked(number, claims.moment("expires_at"), body, services, ctx, encoded)
     deps.cache.put(token, checked)
     return checked
+
+
+def _encoded(body: dict[str, Any], services: list[dict[str, Any]] | None) -> bytes:
+    with_catalog = services is not None and "roles" in body
+    token = {**body, "catalog": services} if with_catalog else body
+    return msgspec.json.encode({"token": token})
 
 
 def revoked(tx: Tx, claims: TokenClaims) -> bool:

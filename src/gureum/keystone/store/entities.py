@@ -23,6 +23,8 @@ def bump(tx: Tx) -> None:
         == 0
     ):
         tx.insert(tables.epochs, kind="identity", number=1)
+    if tx.deps is not None:
+        tx.after_commit(tx.deps.epoch.forget)
 
 
 def epoch(tx: Tx) -> int:
