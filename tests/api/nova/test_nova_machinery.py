@@ -137,6 +137,31 @@ def test_hypervisors_by_uuid_since_2_53(cloud):
     assert admin(cloud, "GET", "/os-hypervisors?marker=none", version="2.53").status == 400
 
 
+def test_hosts_of_old_until_2_42(cloud):
+    cloud.up()
+    assert cloud("GET", "/os-hosts").status == 403
+    shown = admin(cloud, "GET", "/os-hosts")["hosts"]
+    assert shown == [{"host_name": "one", "service": "compute", "zone": "nova"}]
+    assert admin(cloud, "GET", "/os-hosts?zone=other")["hosts"] == []
+    lines = [line["resource"] for line in admin(cloud, "GET", "/os-hosts/one")["host"]]
+    assert [line["project"] for line in lines] == ["(total)", "(used_now)", "(used_max)", MAIN]
+    assert lines[3] == {
+        "host": "one", "project": MAIN, "cpu": 1, "memory_mb": 512, "disk_gb": 5,
+    }  # fmt: skip
+    assert admin(cloud, "GET", "/os-hosts/none").status == 404
+    answer = admin(cloud, "PUT", "/os-hosts/one", {"status": "disable"})
+    assert answer.body == {"host": "one", "status": "disabled"}
+    assert admin(cloud, "GET", "/os-services")["services"][0]["status"] == "disabled"
+    assert admin(cloud, "PUT", "/os-hosts/one", {"status": "sleepy"}).status == 400
+    assert admin(cloud, "PUT", "/os-hosts/one", {}).status == 400
+    assert admin(cloud, "PUT", "/os-hosts/none", {"status": "enable"}).status == 404
+    for verb in ("reboot", "shutdown", "startup"):
+        assert admin(cloud, "GET", f"/os-hosts/one/{verb}").status == 501
+        assert admin(cloud, "GET", f"/os-hosts/none/{verb}").status == 404
+        assert cloud("GET", f"/os-hosts/one/{verb}").status == 403
+    assert admin(cloud, "GET", "/os-hosts", version="2.43").status == 404
+
+
 # -- zones and aggregates --------------------------------------------------------------------------
 
 
@@ -259,7 +284,7 @@ def test_extensions_of_old(cloud):
 
 
 @pytest.mark.parametrize(
-    "path", ["/images", "/os-networks", "/os-floating-ips", "/os-volumes", "/os-hosts",
+    "path", ["/images", "/os-networks", "/os-floating-ips", "/os-volumes",
              "/os-security-groups", "/os-cells", "/os-fping", "/os-migrations"],
 )  # fmt: skip
 def test_proxies_and_what_is_not_here_are_404(cloud, path):

@@ -233,7 +233,7 @@ def update_quota_set(
 ) -> Any:
     """Set limits of a project, or of one of its users."""
     project_id, user_id = project["project_id"], query.get("user_id")
-    values = {name: value for name, value in new.items() if name in quotas.RESOURCES}
+    values = {name: value for name, value in new.items() if name in quotas.SETTABLE}
     quotas.enter_gate(tx, f"project:{project_id}")
     quotas.check_new_limits(tx, project_id, user_id, values, force=new.get("force", False))
     quotas.set_limits(tx, project_id, user_id, values)
@@ -278,7 +278,7 @@ def update_quota_class(ctx: Context, tx: Tx, name: str, new: QuotaClassUpdate) -
     """Set limits of a quota class; `default` is everybody's."""
     if len(name) > 255:
         raise Bad("Invalid input for field/attribute id. It is too long.")
-    values = {known: value for known, value in new.items() if known in quotas.RESOURCES}
+    values = {known: value for known, value in new.items() if known in quotas.SETTABLE}
     store.set_class_limits(tx, name, values)
     return _shown(quotas.class_limits(tx, name))
 

@@ -103,6 +103,7 @@ _EXTENSIONS = (
     ("os-flavor-manage", "FlavorManage", "Flavor create/delete API support."),
     ("os-flavor-rxtx", "FlavorRxtx", "Support to show the rxtx status of a flavor."),
     ("os-flavor-swap", "FlavorSwap", "Support to show the swap status of a flavor."),
+    ("os-hosts", "Hosts", "Admin-only host administration."),
     ("os-hypervisor-status", "HypervisorStatus", "Show hypervisor status."),
     ("os-hypervisors", "Hypervisors", "Admin-only hypervisor administration."),
     ("os-instance-actions", "InstanceActions", "A log of actions and events of an instance."),

@@ -148,6 +148,19 @@ def _guests(tx: Tx, names: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+def used_by_projects(deps: Deps, host: str) -> dict[str, tuple[int, int, int]]:
+    """Return VCPUs, MiB and GiB of the servers on a host, by project."""
+    found: dict[str, tuple[int, int, int]] = {}
+    for database in deps.cells.values():
+        with database.read() as tx:
+            for row in store.on_host(tx, host):
+                sizes = (row.vcpus, row.memory_mib, row.disk_gib + row.ephemeral_gib)
+                have = found.get(row.project_id, (0, 0, 0))
+                cpu, memory, disk = (a + b for a, b in zip(have, sizes, strict=True))
+                found[row.project_id] = (cpu, memory, disk)
+    return found
+
+
 def hypervisor(deps: Deps, hypervisor_id: str, *, with_servers: bool = False) -> Hypervisor:
     """Return a compute node by UUID or number. Raises: HypervisorNotFound."""
     for found in hypervisors(deps, with_servers=with_servers):

@@ -39,7 +39,8 @@ NETWORK_RESOURCES = (
 )
 """Counted by the network service; shown as without limit to old clients."""
 
-PER_USER = frozenset({"key_pairs", "server_group_members"})
+SETTABLE = frozenset((*RESOURCES, *NETWORK_RESOURCES))
+"""What a limit is kept for; those of the network service have no effect here."""
 
 enter_gate = store.enter_gate
 
@@ -129,7 +130,7 @@ def check_new_limits(
                 f"Quota limit {value} for {name} must be greater than or equal to already used"
                 f" and reserved {have[name]}."
             )
-        if user_id is not None and 0 <= project_limits[name] < value:
+        if user_id is not None and 0 <= project_limits.get(name, -1) < value:
             raise Bad(
                 f"Quota limit {value} for {name} must be less than or equal to"
                 f" {project_limits[name]}."
