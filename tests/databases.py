@@ -47,10 +47,15 @@ def fresh(service: str, sqlite_url: str = "sqlite://") -> Database:
     return database
 
 
-def drop_all() -> None:
-    """Drop what `fresh` made on a server."""
+def made() -> int:
+    """How many databases there are on a server."""
+    return len(_made)
+
+
+def drop(keep: int = 0) -> None:
+    """Drop what `fresh` made on a server, but for the first `keep`."""
     _names.clear()
-    while _made:
+    while len(_made) > keep:
         database = _made.pop()
         database.close()
         name = database.url.database

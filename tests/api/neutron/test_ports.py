@@ -3,9 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import Cloud
+from databases import fresh
 
-from gureum.core.db import Database
 from gureum.neutron.agents.contract import AgentReport, StatusUpdate
 
 OVS = {"bridge_mappings": {}, "tunnel_types": ["vxlan"], "tunneling_ip": "192.0.2.1"}
@@ -76,8 +75,8 @@ def test_update_keeps_what_stays(cloud):
     assert [f["ip_address"] for f in fewer["fixed_ips"]] == ["10.0.0.3"]
 
 
-def test_two_hundred_parallel_creations_get_two_hundred_addresses(tmp_path):
-    cloud = Cloud(Database(f"sqlite:///{tmp_path}/n.sqlite"))
+def test_two_hundred_parallel_creations_get_two_hundred_addresses(cloud, tmp_path):
+    cloud = type(cloud)(fresh("neutron", f"sqlite:///{tmp_path}/n.sqlite"))
     network, _ = cloud.network(cidr="10.0.0.0/24")
 
     def make(_):
