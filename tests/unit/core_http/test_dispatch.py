@@ -308,3 +308,16 @@ def test_one_call_with_two_rules_uses_the_one_that_its_query_asks_for():
     for query, status in (([], 403), ([("mine", "1")], 200)):
         headers = {"x-auth-token": "member"}
         assert dispatcher.handle(Request("GET", "/two", query, headers)).status == status
+
+
+def test_operation_says_by_itself_whether_it_needs_a_thread():
+    @operation("GET", "/quick", policy=PUBLIC, at_once=lambda deps, headers: "x-known" in headers)
+    def quick(ctx, tx):
+        """Answer."""
+        return {}
+
+    service = Service("q", "q", "Q", [quick], [], lambda error, request_id: {})
+    dispatcher = Dispatcher(service, Policy([]), Tokens(), {"": Database("sqlite://")})
+    assert dispatcher.needs(Request("GET", "/quick", [], {"x-known": "1"})).at_once
+    assert not dispatcher.needs(Request("GET", "/quick", [], {})).at_once
+    assert not dispatcher.needs(Request("GET", "/nothing", [], {})).at_once

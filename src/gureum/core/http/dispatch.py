@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -55,6 +55,15 @@ class Authenticator(Protocol):
     def authenticate(self, token: str, service_token: str | None, request_id: str) -> Context:
         """Return the caller. Raises: Unauthorized, ServiceUnavailable."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """slow: the pool for slow work. upload: the body is streamed. at_once: no thread at all."""
+
+    slow: bool
+    upload: bool
+    at_once: bool
 
 
 class _VersionRefused(ApiError):
@@ -121,13 +130,18 @@ class Dispatcher:
                 return f"{prefix}/{tail}", head
         return path, None
 
-    def is_slow(self, method: str, path: str) -> tuple[bool, bool]:
-        """Tell whether a request belongs into the pool for slow work, and whether its body is streamed."""
+    def needs(self, request: Request) -> Needs:
+        """Tell where a request is to be answered, and whether its body is streamed."""
         try:
-            operations = self.match(method, self._split_project(path)[0]).operations
+            path = self._split_project(request.path)[0]
+            operations = self.match(request.method, path).operations
         except ApiError:
-            return False, False
-        return any(op.waits for op in operations), any(op.upload for op in operations)
+            return Needs(False, False, False)
+        first = operations[0]
+        if first.at_once is not None and first.at_once(self.deps, request.headers):
+            return Needs(False, False, True)
+        slow = any(op.waits for op in operations)
+        return Needs(slow, any(op.upload for op in operations), False)
 
     # -- one request -----------------------------------------------------------------------------
 

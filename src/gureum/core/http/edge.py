@@ -78,9 +78,9 @@ class App:
             base=f"{scope['scheme']}://{headers.get('host', 'localhost')}",
             peer=(scope.get("client") or ("",))[0],
         )
-        slow, upload = self._dispatcher.is_slow(request.method, request.path)
+        needs = self._dispatcher.needs(request)
         loop = asyncio.get_running_loop()
-        if upload:
+        if needs.upload:
             request.stream = _body_stream(headers, receive, loop)
         else:
             body = await self._read(headers, receive)
@@ -88,8 +88,11 @@ class App:
                 await self._too_large(send)
                 return
             request.body = body
-        pool = self._pools.slow if slow else self._pools.short
-        response = await loop.run_in_executor(pool, self._dispatcher.handle, request)
+        if needs.at_once:
+            response = self._dispatcher.handle(request)
+        else:
+            pool = self._pools.slow if needs.slow else self._pools.short
+            response = await loop.run_in_executor(pool, self._dispatcher.handle, request)
         await self._send(request, response, send, loop)
 
     async def _read(self, headers: dict[str, str], receive: Receive) -> bytes | None:

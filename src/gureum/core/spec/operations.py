@@ -104,6 +104,7 @@ class Operation:
     database: str
     headers: tuple[str, ...]
     rule: Callable[..., str] | None = None
+    at_once: Callable[..., bool] | None = None
 
     def active(self, version: Version) -> bool:
         """Whether the operation exists at a version."""
@@ -143,6 +144,7 @@ def operation(
     database: str = "",
     headers: Sequence[str] = (),
     rule: Callable[..., str] | None = None,
+    at_once: Callable[..., bool] | None = None,
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Declare an API call.
 
@@ -155,6 +157,8 @@ def operation(
     write: opens a write transaction (default: every method but GET and HEAD). waits: runs in the pool for
     slow work (default: manual and upload). action: the body's key in a `POST …/action`. database: which of
     the service's databases.
+    at_once: `at_once(deps, headers)`; True when this request will touch neither database nor network, so
+    that it is answered without a thread.
     headers: request headers (lower case) that the handler is handed last, as a dict.
     media: accepted content types of the body. A policy is a rule name, PUBLIC or TOKEN.
     """
@@ -198,6 +202,7 @@ def operation(
             database=database,
             headers=tuple(headers),
             rule=rule,
+            at_once=at_once,
         )
 
     return declare

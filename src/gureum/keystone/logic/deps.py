@@ -30,6 +30,13 @@ class Deps:
     cache: TokenCache = field(default_factory=lambda: TokenCache())  # noqa: PLW0108 (defined below)
     epoch: EpochWatch = field(default_factory=lambda: EpochWatch())  # noqa: PLW0108 (defined below)
 
+    def knows(self, *tokens: str | None) -> bool:
+        """Whether all these tokens can be checked without the database."""
+        number = self.epoch.peek()
+        return number is not None and all(
+            token is not None and self.cache.get(token, number) is not None for token in tokens
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -64,6 +71,11 @@ class EpochWatch:
         with self._lock:
             self._forgotten += 1
             self._known = None
+
+    def peek(self) -> int | None:
+        """Return the number if it is known well enough."""
+        known = self._known
+        return known[0] if known is not None and known[1] > time.monotonic() else None
 
     def number(self, read: Callable[[], int]) -> int:
         """Return the number, asking `read` when the one that is known is too old."""
