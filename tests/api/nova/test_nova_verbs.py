@@ -147,9 +147,9 @@ def test_force_delete(cloud):
 
 def test_console_output(cloud):
     server_id = cloud.up()
-    assert act(cloud, server_id, "os-getConsoleOutput", {"length": 2})["output"] == (
-        "line 18\nline 19\n"
-    )
+    for length, output in ((2, "line 19\n"), (3, "line 18\nline 19\n"), (0, "")):
+        answer = act(cloud, server_id, "os-getConsoleOutput", {"length": length})
+        assert answer["output"] == output
     for value in ({}, None, {"length": -1}, {"length": None}, {"length": ""}):
         answer = act(cloud, server_id, "os-getConsoleOutput", value)
         assert answer["output"].startswith("line 0"), value

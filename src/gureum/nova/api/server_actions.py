@@ -285,6 +285,8 @@ def get_console_output(ctx: Context, deps: Deps, server: Server, new: ConsoleLen
     length = new.get("length")
     lines = None if length in (None, -1, "") else length
     text = ask(deps, server, "get console output", lambda h: h.console_log(server.id, lines))
+    if lines is not None:  # what follows the last line break counts as a line, empty or not
+        text = "\n".join(text.split("\n")[-lines:]) if lines else ""
     return {"output": "".join(char for char in text if char >= " " or char in "\t\n\r")}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from gureum.core.context import Context
@@ -50,9 +50,24 @@ def _image(ctx: Context, row: Any, *, properties: bool) -> Any:
     return {**shown, "properties": row.image.get("properties", {})} if properties else shown
 
 
-def _flavor(ctx: Context, deps: Deps, row: Any) -> dict[str, Any]:
-    target = {"project_id": row.project_id, "user_id": row.user_id}
-    may_see = deps.policy.allows(PREFIX + "servers:show:flavor-extra-specs", ctx, target)
+class _MaySee:
+    """Whether the caller may see extra specs in servers' flavors; asked once an owner."""
+
+    def __init__(self, ctx: Context, deps: Deps) -> None:
+        self._ctx = ctx
+        self._deps = deps
+        self._known: dict[tuple[str, str], bool] = {}
+
+    def __call__(self, row: Any) -> bool:
+        key = (row.project_id, row.user_id)
+        if key not in self._known:
+            target = {"project_id": row.project_id, "user_id": row.user_id}
+            rule = PREFIX + "servers:show:flavor-extra-specs"
+            self._known[key] = self._deps.policy.allows(rule, self._ctx, target)
+        return self._known[key]
+
+
+def _flavor(row: Any, *, may_see: bool) -> dict[str, Any]:
     return {
         "vcpus": row.vcpus,
         "ram": row.memory_mib,
@@ -78,15 +93,17 @@ def _fault(ctx: Context, facts: ServerFacts) -> Any:
     return shown
 
 
-def _secrets_out(row: Any) -> Mapping[str, Any]:
-    return {"user_data": row.user_data, "key_name": row.key_name}
+def server_views(ctx: Context, deps: Deps, found: Sequence[ServerFacts]) -> list[dict[str, Any]]:
+    """Return everything the shapes may show of servers."""
+    may_see = _MaySee(ctx, deps)
+    return [_view(ctx, facts, may_see=may_see(facts.row)) for facts in found]
 
 
-def server_view(ctx: Context, deps: Deps, facts: ServerFacts) -> dict[str, Any]:
-    """Return everything the shapes may show of a server."""
+def _view(ctx: Context, facts: ServerFacts, *, may_see: bool) -> dict[str, Any]:
     row, status = facts.row, facts.status
     return {
-        **_secrets_out(row),
+        "user_data": row.user_data,
+        "key_name": row.key_name,
         "id": row.id,
         "name": row.name,
         "status": status,
@@ -101,7 +118,7 @@ def server_view(ctx: Context, deps: Deps, facts: ServerFacts) -> dict[str, Any]:
             "id": row.flavor_id,
             "links": [bookmark(ctx, "flavors", row.flavor_id)],
         },
-        "flavor": _flavor(ctx, deps, row),
+        "flavor": _flavor(row, may_see=may_see),
         "created": row.created_at,
         "updated": row.updated_at or row.created_at,
         "addresses": address_view(facts),

@@ -20,7 +20,7 @@ from gureum.nova.api.server_shapes import (
     ServerUpdated,
     plain_addresses,
 )
-from gureum.nova.api.server_views import brief_view, server_view
+from gureum.nova.api.server_views import brief_view, server_views
 from gureum.nova.deps import Deps
 from gureum.nova.errors import (
     Bad,
@@ -68,10 +68,9 @@ def create_server(ctx: Context, deps: Deps, new: ServerCreate) -> Any:
     hints = new.get("hints") or new.get("hints_before") or {}
     made = server_create.create(ctx, deps, new.server, hints)
     if new.server.get("return_reservation_id"):
-        body = {"reservation_id": made.reservation_id}
-        return Reply(raw=msgspec.json.encode(body))
+        return Reply(raw=msgspec.json.encode({"reservation_id": made.reservation_id}))
     hrefs = links(ctx, "servers", made.server_id)
-    body = {
+    body: dict[str, Any] = {
         "id": made.server_id,
         "links": hrefs,
         "disk_config": made.disk_config,
@@ -115,14 +114,14 @@ def list_servers_detail(ctx: Context, deps: Deps, query: ServerQuery) -> Page:
     found, more = server_find.find(ctx, deps, query, detail=True)
     following = next_query(query, found[-1].row.id, query.get("limit")) if more and found else None
     facts = server_facts.gather(ctx, deps, found)
-    return Page([server_view(ctx, deps, item) for item in facts], following)
+    return Page(server_views(ctx, deps, facts), following)
 
 
 def show(ctx: Context, deps: Deps, server: Server) -> dict[str, Any]:
     """Return what the API says of one server."""
     entry = Entry(server.cell, server.row)
-    [facts] = server_facts.gather(ctx, deps, [entry], with_groups=True)
-    return server_view(ctx, deps, facts)
+    facts = server_facts.gather(ctx, deps, [entry], with_groups=True)
+    return server_views(ctx, deps, facts)[0]
 
 
 @operation(

@@ -183,7 +183,7 @@ def _tag_conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
 
 
 def _address_conditions(filters: Filters) -> list[sa.ColumnElement[bool]]:
-    where = []
+    where: list[sa.ColumnElement[bool]] = []
     for version, pattern in ((4, filters.ip), (6, filters.ip6)):
         if pattern is not None:
             table = server_addresses.c
