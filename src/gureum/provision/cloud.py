@@ -5,6 +5,7 @@ Owns: which steps, in which order, with which values. Must not: hold the how; th
 
 import contextlib
 import os
+import pwd
 import sys
 import sysconfig
 import time
@@ -355,9 +356,9 @@ def _clouds_yaml(cloud: Cloud, progress: Progress) -> str:
     settings.merge_clouds_yaml(own, cloud_name(cloud), entry)
     if not cloud.simulated:
         os.chmod(own, 0o600)
-    path = user_clouds_yaml()
+    path, owner = user_clouds_yaml()
     try:
-        changed = settings.merge_clouds_yaml(path, cloud_name(cloud), entry)
+        changed = settings.merge_clouds_yaml(path, cloud_name(cloud), entry, owner)
     except (ValueError, OSError) as error:
         return f"{own} ({error}: left alone)"
     cloud.ledger.note("files", f"clouds.yaml:{path}:{cloud_name(cloud)}")
@@ -369,10 +370,15 @@ def cloud_name(cloud: Cloud) -> str:
     return f"gureum-{cloud.name}" if cloud.name else "gureum"
 
 
-def user_clouds_yaml() -> Path:
-    """Where the openstack client of the person at the keyboard looks."""
+def user_clouds_yaml() -> tuple[Path, tuple[int, int] | None]:
+    """Where the openstack client of the person at the keyboard looks, and whose file that is."""
+    behind_sudo = os.environ.get("SUDO_UID")
+    if behind_sudo and os.geteuid() == 0:
+        person = pwd.getpwuid(int(behind_sudo))
+        home = Path(person.pw_dir) / ".config"
+        return home / "openstack" / "clouds.yaml", (person.pw_uid, person.pw_gid)
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base) / "openstack" / "clouds.yaml"
+    return Path(base) / "openstack" / "clouds.yaml", None
 
 
 def _client(cloud: Cloud, progress: Progress) -> str:

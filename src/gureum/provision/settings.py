@@ -104,9 +104,13 @@ def cloud_entry(auth_url: str, password: str, region: str) -> dict[str, Any]:
     }
 
 
-def merge_clouds_yaml(path: Path, name: str, entry: dict[str, Any] | None) -> bool:
+def merge_clouds_yaml(
+    path: Path, name: str, entry: dict[str, Any] | None, owner: tuple[int, int] | None = None
+) -> bool:
     """Set (or with None remove) one entry of a clouds.yaml; the others stay. Whether it changed.
 
+    owner: user and group ids of a file and of folders that are made; a file that is there keeps its
+    own.
     Raises: ValueError when the file is not a clouds.yaml.
     """
     document: dict[str, Any] = {}
@@ -128,12 +132,14 @@ def merge_clouds_yaml(path: Path, name: str, entry: dict[str, Any] | None) -> bo
         path.unlink()
         return True
     document["clouds"] = clouds
-    owner = path.stat() if path.exists() else None
-    if not path.parent.exists():
-        path.parent.mkdir(parents=True, mode=0o700)
+    if path.exists():
+        owner = (path.stat().st_uid, path.stat().st_gid)
+    missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _write(path, yaml.safe_dump(document, sort_keys=False), None, 0o600)
     if owner is not None and os.geteuid() == 0:
-        os.chown(path, owner.st_uid, owner.st_gid)
+        for made in (path, *missing):
+            os.chown(made, *owner)
     return True
 
 

@@ -1,5 +1,6 @@
 """Files that `gureum up` writes: made once, then only completed."""
 
+import os
 import stat
 import tomllib
 
@@ -63,6 +64,15 @@ def test_file_that_is_not_a_clouds_yaml_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match=r"is not a clouds.yaml"):
         settings.merge_clouds_yaml(path, "gureum", ENTRY)
     assert path.read_text() == "clouds: [1, 2]\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_clouds_yaml_belongs_to_the_person_behind_sudo(tmp_path):
+    path = tmp_path / ".config" / "openstack" / "clouds.yaml"
+    settings.merge_clouds_yaml(path, "gureum", ENTRY, (1234, 1235))
+    owners = {(p.stat().st_uid, p.stat().st_gid) for p in (path, path.parent, path.parent.parent)}
+    assert owners == {(1234, 1235)}
+    assert tmp_path.stat().st_uid == 0
 
 
 def test_openrc_forgets_variables_that_would_disturb():
