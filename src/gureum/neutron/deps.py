@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from gureum.core.db import Database
 from gureum.core.policy import Policy
@@ -40,5 +39,3 @@ class Deps:
     ml2: Ml2 = field(default_factory=lambda: Ml2(Ml2Options(), 1500))
     poke: Poke = no_poke
     nova_event: PortEvent = no_event
-    project_known: Callable[[str], bool] | None = None
-    extra: dict[str, Any] = field(default_factory=dict)

@@ -82,7 +82,7 @@ def _by_subnet(
         for port in store.ports_of(tx, router["id"]):
             if port.network_id == subnet.network_id and _has_ipv6(tx, port.id):
                 return _extend(tx, router, port, wish)
-    port = port_logic.add(
+    made = port_logic.add(
         ctx,
         tx,
         subnet.network_id,
@@ -91,7 +91,7 @@ def _by_subnet(
         device_id=router["id"],
         wishes=[wish],
     )
-    return port["id"], [subnet.id]
+    return made["id"], [subnet.id]
 
 
 def _has_ipv6(tx: Tx, port_id: str) -> bool:

@@ -116,13 +116,13 @@ def _fixed_ips(ctx: Context, values: list[str]) -> Where:
             raise BadRequest(f"Invalid input for operation: fixed_ips filter {value[:60]!r}")
         found.setdefault(name, []).append(wanted)
     where: list[Where] = []
-    for name, wanted in found.items():
+    for name, texts in found.items():
         if name == "ip_address":
-            condition: Where = c.ip_address.in_([_plain(item) for item in wanted])
+            condition: Where = c.ip_address.in_([_plain(text) for text in texts])
         elif name == "subnet_id":
-            condition = c.subnet_id.in_(wanted)
+            condition = c.subnet_id.in_(texts)
         else:
-            condition = sa.or_(*(c.ip_address.contains(w, autoescape=True) for w in wanted))
+            condition = sa.or_(*(c.ip_address.contains(x, autoescape=True) for x in texts))
         where.append(condition)
     return t.ports.c.id.in_(sa.select(c.port_id).where(*where))
 

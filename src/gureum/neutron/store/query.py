@@ -222,7 +222,7 @@ def _marker(
     if not marker:
         return None
     row = load_row(ctx, tx, noun, marker)
-    return [getattr(row, key.column.key) for key in keys]
+    return [getattr(row, str(key.column.key)) for key in keys]
 
 
 def _link(query: Struct, marker: str | None, limit: int, *, reverse: bool) -> str:
