@@ -8,6 +8,7 @@ disk beyond what a restart of the daemon needs, since no test cuts the power.
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 START_S = 90.0
+_COMMIT = re.compile(rb"COMMIT(?!TED)")
 _USERS = {"mariadb": ("mysql", "nobody"), "postgresql": ("postgres", "nobody")}
 
 
@@ -237,3 +239,49 @@ def running(kind: str) -> Iterator[Server]:
         yield server.create().start()
     finally:
         server.remove()
+
+
+class Cut:
+    """A wire to a server that breaks when a commit is on its way: the server hears it, nobody its answer."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._armed = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def break_at_commit(self) -> None:
+        """Break once, at the next commit."""
+        self._armed.set()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._target))
+            deaf = threading.Event()
+            for source, sink, outward in ((client, server, True), (server, client, False)):
+                words = (source, sink, outward, deaf)
+                threading.Thread(target=self._pass, args=words, daemon=True).start()
+
+    def _pass(
+        self, source: socket.socket, sink: socket.socket, outward: bool, deaf: threading.Event
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if outward and self._armed.is_set() and _COMMIT.search(data):
+                    self._armed.clear()
+                    deaf.set()
+                if not outward and deaf.is_set():
+                    break  # the answer has come, and is not passed on
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

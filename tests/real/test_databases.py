@@ -302,6 +302,32 @@ def test_lost_answer_to_a_commit_is_unavailable(server, database):
     assert _value(database, 1) is None
 
 
+def test_repeat_after_a_lost_answer_does_the_work_once(server, database):
+    wire = dblab.Cut(server.port)
+    through = Database(
+        database.url.set(port=wire.port).render_as_string(hide_password=False), pool_size=2
+    )
+    tries: list[int] = []
+
+    def add(tx: Any) -> None:
+        tries.append(1)
+        if tx.one(sa.select(THINGS).where(THINGS.c.id == 1)) is None:
+            tx.insert(THINGS, id=1, value=1)
+
+    try:
+        assert _value(through, 1) is None  # MariaDB's driver commits once at the start
+        wire.break_at_commit()
+        through.retrying(add)
+        assert len(tries) == 2
+        wire.break_at_commit()
+        with pytest.raises(Unavailable), through.write() as tx:
+            tx.update(THINGS, THINGS.c.id == 1, value=2)
+        assert _value(database, 1) == 2
+    finally:
+        through.close()
+        wire.close()
+
+
 def test_idle_connections_that_were_cut_are_not_noticed(server, database):
     for number in range(3):
         with database.write() as tx:

@@ -127,8 +127,16 @@ _UNAVAILABLE_SQLITE = (
     "disk i/o",
     "no more",
 )
-_RETRY_MYSQL = frozenset({1205, 1213, 2006, 2013, 2003, 1290, 1836, 1021})
-_RETRY_PG = ("40", "57", "08", "53", "25006")
+# MariaDB says by number: who may not connect (104x), no node of a Galera cluster (1047), shutdown,
+# full disk (1021), network (115x-1161), lock wait (1205), deadlock or failed certification (1213),
+# read-only (1290, 1792, 1836), limits (1040, 1203, 1226), interrupted or killed (1317, 1927), lost (20xx).
+_RETRY_MYSQL = frozenset(
+    {1020, 1021, 1040, 1041, 1042, 1043, 1044, 1045, 1047, 1049, 1053, 1080, 1152, 1158, 1159}
+    | {1160, 1161, 1180, 1184, 1203, 1205, 1213, 1226, 1290, 1317, 1792, 1836, 1927, 1969}
+    | {2002, 2003, 2006, 2013, 2014, 2055, 4031}
+)
+# PostgreSQL by class: 40 serialization and deadlock, 57 operator, 08 connection, 53 resources.
+_RETRY_PG = ("40", "57", "08", "53", "25006", "25P03", "25P04", "55P03")
 
 
 def translate(error: exc.DBAPIError) -> DatabaseError:
@@ -140,8 +148,9 @@ def translate(error: exc.DBAPIError) -> DatabaseError:
     code = getattr(original, "sqlstate", None)
     if code is not None and str(code).startswith(_RETRY_PG):
         return Unavailable(text)
-    if original is not None and original.args and original.args[0] in _RETRY_MYSQL:
-        return Unavailable(text)
+    number = original.args[0] if original is not None and original.args else None
+    if isinstance(number, int):
+        return Unavailable(text) if number in _RETRY_MYSQL else DatabaseError(text)
     if isinstance(error, exc.OperationalError) and (
         code is None or any(word in text.lower() for word in _UNAVAILABLE_SQLITE)
     ):
@@ -278,6 +287,9 @@ class Database:
 
     def retrying(self, work: Callable[[Tx], T], *, attempts: int = 5) -> T:
         """Run `work` in a write transaction, again when the database was busy or the row stale.
+
+        A commit whose answer was lost counts as failed although it may have happened: `work` is then run
+        on top of its own result, so it compares generations or inserts under a given id.
 
         Raises: whatever the last attempt raised.
         """
