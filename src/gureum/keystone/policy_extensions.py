@@ -129,25 +129,6 @@ def _limits() -> list[Rule]:
     ]
 
 
-def _oauth() -> list[Rule]:
-    owner = "user_id:%(target.user.id)s"
-    return [
-        Rule(
-            "identity:authorize_request_token", _ADMIN, "Authorize a request token.", ("project",)
-        ),
-        *(
-            Rule(f"identity:{name}", f"{_ADMIN} or {owner}", text, ("project",))
-            for name, text in (
-                ("get_access_token", "Show an access token."),
-                ("get_access_token_role", "Show a role of an access token."),
-                ("list_access_tokens", "List the access tokens of a user."),
-                ("list_access_token_roles", "List the roles of an access token."),
-                ("delete_access_token", "Delete an access token."),
-            )
-        ),
-    ]
-
-
 def _plain() -> list[Rule]:
     rules = []
     for noun, plural, text in _CRUD:
@@ -165,6 +146,14 @@ def _plain() -> list[Rule]:
     rules += [Rule(f"identity:{name}", _ADMIN, text, _NO_DOMAIN) for name, text in _WRITES.items()]
     rules.append(
         Rule(
+            "identity:list_revoke_events",
+            f"{_ADMIN} or rule:service_role",
+            "List what was revoked.",
+            _NO_DOMAIN,
+        )
+    )
+    rules.append(
+        Rule(
             "identity:get_security_compliance_domain_config",
             "",
             "Show what a domain asks of passwords.",
@@ -174,4 +163,4 @@ def _plain() -> list[Rule]:
     return rules
 
 
-RULES = [*_credentials(), *_trusts(), *_limits(), *_oauth(), *_plain()]
+RULES = [*_credentials(), *_trusts(), *_limits(), *_plain()]

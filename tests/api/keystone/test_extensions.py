@@ -188,3 +188,18 @@ def test_project_that_is_a_domain(cloud):
     assert cloud.call("DELETE", path, token=cloud.admin)[0] == 403
     cloud.ok("PATCH", path, {"project": {"enabled": False}})
     cloud.ok("DELETE", path)
+
+
+def test_revocation_is_an_event(cloud):
+    user = cloud.user("alice")
+    cloud.ok("PATCH", f"/v3/users/{user['id']}", {"user": {"enabled": False}})
+    events = cloud.ok("GET", "/v3/OS-REVOKE/events?since=2001-01-01T00:00:00Z")["events"]
+    assert events[-1]["user_id"] == user["id"] and "project_id" not in events[-1]
+    assert cloud.ok("GET", "/v3/OS-REVOKE/events?since=2100-01-01T00:00:00Z")["events"] == []
+    assert cloud.call("GET", "/v3/OS-REVOKE/events?since=never", token=cloud.admin)[0] == 400
+
+
+def test_federated_paths_list_what_a_token_reaches(cloud):
+    found = cloud.ok("GET", "/v3/OS-FEDERATION/projects")["projects"]
+    assert "admin" in {item["name"] for item in found}
+    assert [item["id"] for item in cloud.ok("GET", "/v3/OS-FEDERATION/domains")["domains"]]

@@ -212,6 +212,18 @@ def list_my_domains(ctx: Context, tx: Tx) -> Any:
     return _list(ctx, "domains", effective.reachable_domains(tx, ctx.user_id or ""))
 
 
+@operation("GET", "/OS-FEDERATION/projects", policy=TOKEN)
+def list_federated_projects(ctx: Context, tx: Tx) -> Any:
+    """List the projects that one's token can be rescoped to, by the older path."""
+    return list_my_projects.handler(ctx, tx)
+
+
+@operation("GET", "/OS-FEDERATION/domains", policy=TOKEN)
+def list_federated_domains(ctx: Context, tx: Tx) -> Any:
+    """List the domains that one's token can be rescoped to, by the older path."""
+    return list_my_domains.handler(ctx, tx)
+
+
 @operation("GET", "/auth/system", policy=TOKEN)
 def list_my_system(ctx: Context, tx: Tx) -> Any:
     """Tell whether one's token can be rescoped to the system."""
