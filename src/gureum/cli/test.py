@@ -11,7 +11,7 @@ from pathlib import Path
 from gureum.cli.place import Unusable
 from gureum.core.runner import Runner
 from gureum.pages import pages
-from gureum.provision import packages
+from gureum.provision import host, packages
 from gureum.provision.steps import Progress, StepFailed
 
 
@@ -32,6 +32,12 @@ def run(args: argparse.Namespace) -> int:
     if not (top / "tests").is_dir():
         raise Unusable("the tests are not here: use a clone of the project")
     words = list(args.pytest)
+    reason = why_not_real()
+    wants_real = not args.fast and (args.real or not words)
+    if args.real and reason:
+        raise Unusable(f"tests/real cannot run: {reason}")
+    if wants_real and not reason:
+        _install_packages()
     results: list[tuple[str, int, float]] = []
     if not args.real:
         if not words:
@@ -40,16 +46,11 @@ def run(args: argparse.Namespace) -> int:
         marks = "not real" if args.all else "not real and not slow"
         fast = [sys.executable, "-m", "pytest", "-m", marks, *words]
         results.append(_part("tests", fast, top))
-    if not args.fast and (args.real or not words):
-        reason = why_not_real()
-        if reason and not args.real:
-            print(f"\ntests/real skipped: {reason}")
-        elif reason:
-            raise Unusable(f"tests/real cannot run: {reason}")
-        else:
-            _install_packages()
-            real = [sys.executable, "-m", "pytest", "-m", "real", "--timeout=1500", "tests/real"]
-            results.append(_part("real", [*real, *words], top))
+    if wants_real and reason:
+        print(f"\ntests/real skipped: {reason}")
+    elif wants_real:
+        real = [sys.executable, "-m", "pytest", "-m", "real", "--timeout=1500", "tests/real"]
+        results.append(_part("real", [*real, *words], top))
     print()
     for name, code, seconds in results:
         print(f"{name:8} {'ok' if code == 0 else 'FAILED':8} {seconds:6.1f} s")
@@ -61,6 +62,7 @@ def _install_packages() -> None:
     progress = Progress("packages of the tests", sys.stdout)
     try:
         added = packages.install_for_tests(Runner(), progress)
+        host.link_libvirt_binding(Runner(), progress)
         progress.end(f"{len(added)} installed" if added else "all there")
     except StepFailed as error:
         progress.end(str(error), ok=False)

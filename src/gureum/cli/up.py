@@ -48,10 +48,11 @@ def run(args: argparse.Namespace) -> int:
         )
     place.config_dir.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(place):
+        cloud = _cloud(args, place)
         if args.ephemeral:
             supervisor.stop(place.run_dir)
             purge.forget_state(place)
-        cloud = _cloud(args, place)
+            cloud.ephemeral = True
         steps = clouds.steps(cloud)
         try:
             seconds = run_steps(steps, cloud)
