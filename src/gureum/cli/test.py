@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gureum.cli.place import Unusable
 from gureum.core.runner import Runner
 from gureum.pages import pages
 from gureum.provision import host, packages
+from gureum.provision.ledger import Ledger
 from gureum.provision.steps import Progress, StepFailed
 
 
@@ -63,6 +65,11 @@ def _install_packages() -> None:
     try:
         added = packages.install_for_tests(Runner(), progress)
         host.link_libvirt_binding(Runner(), progress)
+        if os.environ.get("CI"):  # a machine that is there for tests: agents find their daemons
+            with tempfile.TemporaryDirectory() as folder:
+                ledger = Ledger(Path(folder) / "ledger.json")
+                host.start_libvirt(Runner(), ledger, progress)
+                host.start_openvswitch(Runner(), ledger, progress)
         progress.end(f"{len(added)} installed" if added else "all there")
     except StepFailed as error:
         progress.end(str(error), ok=False)
