@@ -161,3 +161,36 @@ class DeleteActiveAgent(Conflict):
     """The agent lives."""
 
     code, text = "agent_alive", "Agent {id} is alive and is not admin down."
+
+
+class PortForwardingNotFound(NotFound):
+    """No such forwarding."""
+
+    code, text = "port_forwarding_not_found", "Port Forwarding {id} could not be found."
+
+
+class PortForwardingAlreadyExists(BadRequest):
+    """Another forwarding has these ports."""
+
+    code = "port_forwarding_exists"
+    text = (
+        "A duplicate port forwarding entry exists: floating IP {floatingip_id} has {other} with"
+        " the same external or internal port."
+    )
+
+
+class FipInUseByPortForwarding(Conflict):
+    """The floating IP cannot be both."""
+
+    code = "floatingip_in_use_by_forwarding"
+    text = "Floating IP {id} cannot be used for this: {reason}."
+
+
+class PortHasBindingFloatingIP(Conflict):
+    """The fixed address has a floating IP of its own."""
+
+    code = "port_has_floatingip"
+    text = (
+        "Cannot create port forwarding to port {port_id} with fixed IP {address}: it has a"
+        " floating IP of its own."
+    )

@@ -209,6 +209,15 @@ _FLOATING = [
     *_attributes(ADMIN, "create", "floatingip", "floating_ip_address"),
     Rule("get_floatingip_pool", A_R, "List the subnets that floating IPs come from."),
 ]
+_FORWARDING = [
+    Rule(f"{verb}_floatingip_port_forwarding", check, f"Port forwardings: {verb}.")
+    for verb, check in (
+        ("create", _any(ADMIN, PARENT_MEMBER)),
+        ("get", _any(ADMIN, PARENT_READER)),
+        ("update", _any(ADMIN, PARENT_MEMBER)),
+        ("delete", _any(ADMIN, PARENT_MEMBER)),
+    )
+]
 _SECURITY = [
     *_crud("security_group", read=_any(ADMIN, READER, "rule:shared_security_group", SERVICE)),
     Rule("create_security_group_rule", A_M, "Create a security group rule."),
@@ -279,6 +288,7 @@ RULES: list[Rule] = [
     *_PORTS,
     *_ROUTERS,
     *_FLOATING,
+    *_FORWARDING,
     *_SECURITY,
     *_POOLS,
     *_RBAC,

@@ -190,3 +190,71 @@ def test_external_network_with_free_floating_ips_can_go(cloud):
     cloud.make("/floatingips", floating_network_id=external["id"])
     cloud.delete(f"/networks/{external['id']}", by="admin")
     assert cloud.get("/floatingips") == []
+
+
+# --- port forwardings ---------------------------------------------------------------------------
+
+
+def test_port_forwarding_life(cloud, routed):
+    port = cloud.make("/ports", network_id=routed["network"]["id"])
+    floating = cloud.make("/floatingips", floating_network_id=routed["external"]["id"])
+    path = f"/floatingips/{floating['id']}/port_forwardings"
+    body = {
+        "internal_port_id": port["id"],
+        "internal_port": 22,
+        "external_port": 2222,
+        "protocol": "tcp",
+    }
+    made = cloud.call("POST", path, {"port_forwarding": body}, status=201)["port_forwarding"]
+    assert made["internal_ip_address"] == "10.0.0.2"
+    shown = cloud.get(f"/floatingips/{floating['id']}")
+    assert shown["router_id"] == routed["router"]["id"]
+    assert shown["port_forwardings"][0]["external_port"] == 2222
+    assert cloud.call("POST", path, {"port_forwarding": body}, status=400).kind == (
+        "PortForwardingAlreadyExists"
+    )
+    join_it = {"floatingip": {"port_id": port["id"]}}
+    assert cloud.call("PUT", f"/floatingips/{floating['id']}", join_it).kind == (
+        "FipInUseByPortForwarding"
+    )
+    assert cloud.call("DELETE", f"/floatingips/{floating['id']}").status == 409
+    used = part(cloud, routed["router"], 409, subnet_id=routed["subnet"]["id"])
+    assert used.kind == "RouterInterfaceInUseByFloatingIP"
+    one = f"{path}/{made['id']}"
+    change = {"port_forwarding": {"internal_port": 23}}
+    assert cloud.call("PUT", one, change)["port_forwarding"]["internal_port"] == 23
+    assert cloud.call("GET", one, by="other").status == 404
+    other = cloud.make("/floatingips", floating_network_id=routed["external"]["id"])
+    swapped = f"/floatingips/{other['id']}/port_forwardings/{made['id']}"
+    assert cloud.call("GET", swapped).status == 404  # abuse 39: another parent
+    cloud.delete(f"/ports/{port['id']}")
+    assert cloud.get(path) == []
+    assert cloud.get(f"/floatingips/{floating['id']}")["router_id"] is None
+
+
+# --- just a network -----------------------------------------------------------------------------
+
+
+def test_just_a_network(cloud):
+    path = f"/auto-allocated-topology/{'a' * 32}"
+    assert cloud.call("GET", path, status=409).kind == "AutoAllocationFailure"
+    external, _ = cloud.external()
+    cloud.change(f"/networks/{external['id']}", by="admin", is_default=True)
+    for prefix in ("10.9.0.0/16", "fd00:9::/56"):
+        cloud.make(
+            "/subnetpools",
+            by="admin",
+            name="p",
+            prefixes=[prefix],
+            is_default=True,
+            default_prefixlen=26 if "." in prefix else 64,
+        )
+    assert "dry-run" in cloud.call("GET", path + "?fields=dry-run")["auto_allocated_topology"]["id"]
+    made = cloud.get(path)
+    assert cloud.get(path) == made
+    network = cloud.get(f"/networks/{made['id']}")
+    assert len(network["subnets"]) == 2
+    assert cloud.call("GET", path, by="other").status == 404
+    cloud.delete(path)
+    assert cloud.call("GET", f"/networks/{made['id']}").status == 404
+    assert cloud.get("/routers") == []

@@ -45,6 +45,7 @@ class FloatingIp(Unnamed):
     router_id = Id("Router that leads there, or null.")
     status = String("ACTIVE, DOWN or ERROR.")
     port_details = Json("Of the port inside, or null.")
+    port_forwardings = Json("Ports that lead to ports inside.")
     dns_name = String("Name.")
     dns_domain = String("Domain.")
 

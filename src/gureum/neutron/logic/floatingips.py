@@ -16,6 +16,7 @@ from gureum.core.db import Conflict, Tx
 from gureum.core.spec import BadRequest, Struct
 from gureum.neutron.errors_l3 import (
     ExternalGatewayForFloatingIPNotFound,
+    FipInUseByPortForwarding,
     FloatingIPPortAlreadyAssociated,
 )
 from gureum.neutron.logic import binding, ipam, quota
@@ -137,6 +138,7 @@ def associate(
 
     Raises: BadRequest, ExternalGatewayForFloatingIPNotFound, FloatingIPPortAlreadyAssociated.
     """
+    _check_no_forwardings(tx, floatingip["id"])
     port = load(ctx, tx, PORT, port_id)
     if port["device_owner"] == OWNER:
         raise BadRequest(f"Bad floatingip request: Port {port_id} is a floating IP's own")
@@ -146,7 +148,7 @@ def associate(
             f" Floating IP {floatingip['id']} and therefore cannot be bound"
         )
     subnet_id, address = _fixed_of(port, fixed_ip)
-    router_id = _router_to(tx, floatingip["floating_network_id"], subnet_id, port_id)
+    router_id = router_to(tx, floatingip["floating_network_id"], subnet_id, port_id)
     c = t.floatingips.c
     other = tx.first(
         sa.select(c.id, c.floating_ip_address).where(
@@ -182,6 +184,12 @@ def associate(
     _tell_nova(tx, [port_id])
 
 
+def _check_no_forwardings(tx: Tx, floatingip_id: str) -> None:
+    c = t.port_forwardings.c
+    if tx.first(sa.select(c.id).where(c.floatingip_id == floatingip_id)) is not None:
+        raise FipInUseByPortForwarding(id=floatingip_id, reason="it has port forwardings")
+
+
 def _fixed_of(port: Mapping[str, Any], asked: str | None) -> tuple[str, str]:
     candidates = [
         (item["subnet_id"], item["ip_address"])
@@ -203,7 +211,11 @@ def _fixed_of(port: Mapping[str, Any], asked: str | None) -> tuple[str, str]:
     return candidates[0]
 
 
-def _router_to(tx: Tx, network_id: str, subnet_id: str, port_id: str) -> str:
+def router_to(tx: Tx, network_id: str, subnet_id: str, port_id: str) -> str:
+    """Return the router that leads from an external network to a subnet.
+
+    Raises: ExternalGatewayForFloatingIPNotFound.
+    """
     gateways = t.ports.alias("gateways")
     statement = (
         sa.select(t.routers.c.id)
@@ -262,6 +274,7 @@ def _tell_nova(tx: Tx, port_ids: Sequence[str]) -> None:
 def delete(ctx: Context, tx: Tx, floatingip: Mapping[str, Any]) -> None:
     """Give the address back."""
     rows.check_revision(ctx, floatingip)
+    _check_no_forwardings(tx, floatingip["id"])
     row = tx.one(sa.select(t.floatingips).where(t.floatingips.c.id == floatingip["id"]))
     if row is not None:
         remove(tx, row)

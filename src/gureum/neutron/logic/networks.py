@@ -278,7 +278,8 @@ def delete(ctx: Context, tx: Tx, network: Mapping[str, Any]) -> None:
     items = changes.network_items(tx, network_id)
     for floatingip in tx.all(
         sa.select(t.floatingips).where(
-            t.floatingips.c.floating_network_id == network_id, t.floatingips.c.port_id.is_(None)
+            t.floatingips.c.floating_network_id == network_id,
+            t.floatingips.c.router_id.is_(None),
         )
     ):
         floatingips.remove(tx, floatingip)
@@ -291,6 +292,7 @@ def delete(ctx: Context, tx: Tx, network: Mapping[str, Any]) -> None:
     for subnet in subnets:
         rows.forget(tx, subnet.id)
     tx.delete(t.subnets, t.subnets.c.network_id == network_id)
+    tx.delete(t.auto_topologies, t.auto_topologies.c.network_id == network_id)
     tx.delete(t.segments, t.segments.c.network_id == network_id)
     tx.delete(t.networks, t.networks.c.id == network_id)
     rows.forget(tx, network_id)

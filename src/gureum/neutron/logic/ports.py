@@ -288,7 +288,10 @@ def _addresses_after(
         raise InvalidInput(error_message="A router port needs an address")
     _, moved = ipam.change(tx, place, wishes, tx.deps.options.max_fixed_ips_per_port)
     if moved:
+        from gureum.neutron.logic import port_forwardings
+
         _clear_lost_floatingips(tx, port["id"])
+        port_forwardings.port_changed(tx, port["id"])
     return moved
 
 
@@ -340,12 +343,13 @@ def delete(ctx: Context, tx: Tx, port: Mapping[str, Any]) -> None:
 
 def remove(tx: Tx, port: sa.Row[Any]) -> None:
     """Take a port away, with its addresses, binding and associations."""
-    from gureum.neutron.logic import floatingips  # it needs ports for its own
+    from gureum.neutron.logic import floatingips, port_forwardings  # they need ports for their own
 
     c = t.floatingips.c
     associated = tx.all(sa.select(c.id).where(c.port_id == port.id))
     if associated:
         floatingips.disassociate(tx, [row.id for row in associated])
+    port_forwardings.port_removed(tx, port.id)
     groups = store.groups_of(tx, [port.id]).get(port.id, [])
     host = store.binding_of(tx, port.id).host
     router_id = port.device_id if port.device_owner in ipam.ROUTER_OWNERS else None

@@ -167,8 +167,16 @@ def _check_free(tx: Tx, router: Mapping[str, Any], going: list[Any]) -> None:
             c.router_id == router["id"], c.fixed_ip_address.is_not(None)
         )
     )
+    p = t.port_forwardings.c
+    forwarded = tx.all(
+        sa.select(p.internal_ip_address)
+        .join(t.floatingips, c.id == p.floatingip_id)
+        .where(c.router_id == router["id"])
+    )
+    used = [row.fixed_ip_address for row in found]
+    used += [row.internal_ip_address for row in forwarded]
     for subnet in going:
         network = ipaddress.ip_network(subnet.cidr)
-        if any(routers.inside(network, row.fixed_ip_address) for row in found):
+        if any(routers.inside(network, address) for address in used):
             raise RouterInterfaceInUseByFloatingIP(subnet_id=subnet.id, router_id=router["id"])
     routers.check_routes_stay(tx, router["id"], router["routes"], going)

@@ -84,6 +84,8 @@ def delete(ctx: Context, tx: Tx, router: Mapping[str, Any]) -> None:
     if router["gateway_port_id"]:
         clear_gateway(ctx, tx, router)
     items = changes.router_items(tx, router_id)
+    c = t.auto_topologies.c
+    tx.update(t.auto_topologies, c.router_id == router_id, router_id=None)
     tx.delete(t.router_l3_agents, t.router_l3_agents.c.router_id == router_id)
     tx.delete(t.routers, t.routers.c.id == router_id)
     rows.forget(tx, router_id)

@@ -15,6 +15,7 @@ from gureum.neutron.agents.contract import (
     DhcpPort,
     FloatingIp,
     MetadataTarget,
+    PortForwarding,
     Route,
     Router,
     RouterPort,
@@ -22,6 +23,7 @@ from gureum.neutron.agents.contract import (
 )
 from gureum.neutron.store import tables as t
 from gureum.neutron.store.l2_state import fixed_ips
+from gureum.neutron.store.port_forwardings import of_floatingips
 from gureum.neutron.store.query import grouped
 from gureum.neutron.store.routers import GATEWAY, INTERFACE
 
@@ -132,13 +134,35 @@ def _floatingips(tx: Tx, router_ids: Sequence[str]) -> dict[str, list[FloatingIp
         return {}
     c = t.floatingips.c
     statement = sa.select(t.floatingips).where(c.router_id.in_(router_ids)).order_by(c.id)
+    found = tx.all(statement)
+    forwardings = of_floatingips(tx, [row.id for row in found])
     return {
         key: [
-            FloatingIp(row.id, row.floating_ip_address, row.fixed_ip_address, row.port_id)
+            FloatingIp(
+                row.id,
+                row.floating_ip_address,
+                row.fixed_ip_address,
+                row.port_id,
+                tuple(_forwarding(item) for item in forwardings.get(row.id, ())),
+            )
             for row in rows
         ]
-        for key, rows in grouped(tx.all(statement), "router_id").items()
+        for key, rows in grouped(found, "router_id").items()
     }
+
+
+def _forwarding(row: Any) -> PortForwarding:
+    return PortForwarding(
+        id=row.id,
+        protocol=row.protocol,
+        external_port=_ports(row.external_first, row.external_last),
+        internal_ip_address=row.internal_ip_address,
+        internal_port=_ports(row.internal_first, row.internal_last),
+    )
+
+
+def _ports(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}:{last}"
 
 
 # --- DHCP ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from gureum.core.db import Tx
 from gureum.neutron.errors_l3 import FloatingIPNotFound, RouterNotFound
 from gureum.neutron.store import addresses
 from gureum.neutron.store import tables as t
+from gureum.neutron.store.port_forwardings import of_floatingips, single
 from gureum.neutron.store.query import Noun, View, Where, grouped, own, standard_views
 
 INTERFACE = "network:router_interface"
@@ -135,9 +136,21 @@ def floatingip_views(ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[
     if port_ids:
         statement = sa.select(t.ports).where(t.ports.c.id.in_(port_ids))
         found = {row.id: row for row in tx.all(statement)}
+    forwardings = of_floatingips(tx, [row.id for row in rows])
     out = standard_views(tx, rows)
     for view in out:
         port = found.get(view["port_id"])
+        view["port_forwardings"] = [
+            {
+                "id": row.id,
+                "internal_port_id": row.internal_port_id,
+                "internal_ip_address": row.internal_ip_address,
+                "internal_port": single(row.internal_first, row.internal_last),
+                "external_port": single(row.external_first, row.external_last),
+                "protocol": row.protocol,
+            }
+            for row in forwardings.get(view["id"], ())
+        ]
         view["port_details"] = (
             None if port is None else {name: getattr(port, name) for name in _DETAILS}
         )

@@ -264,6 +264,30 @@ floatingips = _table(
     sa.Index("floatingips_address", "floating_ip_address"),
 )
 
+port_forwardings = _table(
+    "port_forwardings",
+    _id(),
+    sa.Column("project_id", sa.String(255), nullable=False),
+    _ref("floatingip_id", "floatingips.id", cascade=True),
+    _text("description"),
+    sa.Column("protocol", sa.String(16), nullable=False),
+    sa.Column("external_first", sa.Integer, nullable=False),
+    sa.Column("external_last", sa.Integer, nullable=False),
+    sa.Column("internal_first", sa.Integer, nullable=False),
+    sa.Column("internal_last", sa.Integer, nullable=False),
+    _ref("internal_port_id", "ports.id"),
+    sa.Column("internal_ip_address", sa.String(64), nullable=False),
+    sa.Index("port_forwardings_floatingip", "floatingip_id"),
+    sa.Index("port_forwardings_port", "internal_port_id"),
+)
+
+auto_topologies = _table(
+    "auto_topologies",
+    sa.Column("project_id", sa.String(255), primary_key=True),
+    _ref("network_id", "networks.id", cascade=True),
+    _ref("router_id", "routers.id", null=True),
+)
+
 rbac_policies = _table(
     "rbac_policies",
     _id(),

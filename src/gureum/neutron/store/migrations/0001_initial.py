@@ -382,6 +382,20 @@ def upgrade(op: Operations) -> None:
     op.create_index("subnets_pool", "subnets", ["subnetpool_id"], unique=False)
     op.create_index("subnets_project", "subnets", ["project_id", "id"], unique=False)
     op.create_table(
+        "auto_topologies",
+        sa.Column("project_id", sa.String(length=255), nullable=False),
+        sa.Column("network_id", sa.String(length=36), nullable=False),
+        sa.Column("router_id", sa.String(length=36), nullable=True),
+        sa.ForeignKeyConstraint(["network_id"], ["networks.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["router_id"],
+            ["routers.id"],
+        ),
+        sa.PrimaryKeyConstraint("project_id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    op.create_table(
         "floatingips",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("project_id", sa.String(length=255), nullable=False),
@@ -458,3 +472,29 @@ def upgrade(op: Operations) -> None:
         mysql_collate="utf8mb4_bin",
     )
     op.create_index("router_l3_agents_agent", "router_l3_agents", ["agent_id"], unique=False)
+    op.create_table(
+        "port_forwardings",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("project_id", sa.String(length=255), nullable=False),
+        sa.Column("floatingip_id", sa.String(length=36), nullable=False),
+        sa.Column("description", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("protocol", sa.String(length=16), nullable=False),
+        sa.Column("external_first", sa.Integer(), nullable=False),
+        sa.Column("external_last", sa.Integer(), nullable=False),
+        sa.Column("internal_first", sa.Integer(), nullable=False),
+        sa.Column("internal_last", sa.Integer(), nullable=False),
+        sa.Column("internal_port_id", sa.String(length=36), nullable=False),
+        sa.Column("internal_ip_address", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["floatingip_id"], ["floatingips.id"], ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["internal_port_id"],
+            ["ports.id"],
+        ),
+        sa.PrimaryKeyConstraint("id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    op.create_index(
+        "port_forwardings_floatingip", "port_forwardings", ["floatingip_id"], unique=False
+    )
+    op.create_index("port_forwardings_port", "port_forwardings", ["internal_port_id"], unique=False)
