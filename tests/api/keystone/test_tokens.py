@@ -163,3 +163,14 @@ def test_other_peoples_tokens_are_not_shown(cloud):
 )
 def test_malformed_login(cloud, auth, status):
     assert cloud.call("POST", "/v3/auth/tokens", {"auth": auth})[0] == status
+
+
+@pytest.mark.parametrize("scope", ["project", "domain", "system"])
+def test_scope_without_a_role_is_401(cloud, scope):
+    cloud.user("alice")
+    wanted = {
+        "project": {"project": {"id": cloud.project("demo")["id"]}},
+        "domain": {"domain": {"id": "default"}},
+        "system": {"system": {"all": True}},
+    }[scope]
+    assert cloud.try_login("alice", "pw", wanted)[0] == 401

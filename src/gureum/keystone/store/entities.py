@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,9 +36,15 @@ def epoch(tx: Tx) -> int:
 _EPOCH = sa.select(tables.epochs.c.number).where(tables.epochs.c.kind == "identity")
 
 
+@functools.cache
+def _by_id(table: sa.Table) -> sa.Select[Any]:
+    """Return the select of a row; building it costs as much as running it."""
+    return sa.select(table).where(table.c.id == sa.bindparam("wanted"))
+
+
 def get(tx: Tx, table: sa.Table, id: str) -> Row | None:
     """Return a row by its id."""
-    return tx.one(sa.select(table).where(table.c.id == id))
+    return tx.one(_by_id(table), {"wanted": id})
 
 
 def find(tx: Tx, table: sa.Table, **equal: Any) -> Row | None:
