@@ -33,9 +33,9 @@ SUITES = (
     "api/placement",
     "api/glance/test_leftovers.py",
     "api/keystone/test_tokens.py",
-    "api/neutron/test_networks.py",
-    "api/nova/test_nova_servers.py",
-    "unit/core_saga",
+    "api/neutron/test_ports.py",
+    "api/nova/test_nova_lists.py",
+    "unit/core_saga/test_saga_engine.py",
 )
 SLOW = "not thousand_ports and not stopping_engine"
 
