@@ -4,8 +4,8 @@ import threading
 
 import pytest
 from conftest import IMAGE, KEY, MAIN, OTHER, serve
+from databases import fresh
 
-from gureum.core.db import Database
 from gureum.nova.config import QuotaOptions
 from gureum.nova.store import tables
 
@@ -322,7 +322,7 @@ def test_as_many_as_fit_between_min_and_max(cloud):
 @pytest.mark.parametrize("limit", [20])
 def test_parallel_creates_give_exactly_the_quota(tmp_path, limit):
     databases = {
-        name: Database(f"sqlite:///{tmp_path}/{name}.sqlite")
+        name: fresh(name, f"sqlite:///{tmp_path}/{name}.sqlite")
         for name in ("nova_api", "nova_cell0", "nova_cell1")
     }
     for name, database in databases.items():
