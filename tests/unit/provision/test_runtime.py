@@ -1,7 +1,8 @@
 """Which program the control user runs, and what makes a cloud restart."""
 
 import os
-import pwd
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,36 +12,38 @@ from gureum.provision.ledger import Ledger
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
-    (tmp_path / "clone" / "gureum").mkdir(parents=True)
-    (tmp_path / "clone" / "gureum" / "a.py").write_text("A = 1\n")
-    (tmp_path / "site").mkdir()
-    return tmp_path / "clone"
+def folder() -> Iterator[Path]:
+    """A folder that other users may enter; pytest's own are closed."""
+    with tempfile.TemporaryDirectory() as made:
+        os.chmod(made, 0o755)
+        (Path(made) / "site").mkdir()
+        yield Path(made)
 
 
-def test_folder_closed_above_is_not_readable_for_another_user(tmp_path, source):
-    for folder in tmp_path.parents:
-        if not folder.stat().st_mode & 0o001:
-            pytest.skip(f"{folder} is closed to others on this machine")
-    os.chmod(tmp_path, 0o755)
+@pytest.fixture
+def source(folder: Path) -> Path:
+    (folder / "clone" / "gureum").mkdir(parents=True)
+    (folder / "clone" / "gureum" / "a.py").write_text("A = 1\n")
+    return folder / "clone"
+
+
+def test_folder_closed_above_is_not_readable_for_another_user(source):
     assert runtime.readable_by("nobody", source / "gureum")
     os.chmod(source, 0o700)
-    if source.stat().st_uid == pwd.getpwnam("nobody").pw_uid:
-        pytest.skip("run as nobody")
     assert not runtime.readable_by("nobody", source / "gureum")
 
 
-def test_stamp_changes_with_program_packages_and_settings(tmp_path, source):
-    settings = tmp_path / "gureum.toml"
+def test_stamp_changes_with_program_packages_and_settings(folder, source):
+    settings = folder / "gureum.toml"
     settings.write_text("")
-    seen = [runtime.stamp(source, tmp_path / "site", settings)]
-    assert runtime.stamp(source, tmp_path / "site", settings) == seen[0]
+    seen = [runtime.stamp(source, folder / "site", settings)]
+    assert runtime.stamp(source, folder / "site", settings) == seen[0]
     settings.write_text("[gureum]\n")
-    seen.append(runtime.stamp(source, tmp_path / "site", settings))
+    seen.append(runtime.stamp(source, folder / "site", settings))
     (source / "gureum" / "b.py").write_text("")
-    seen.append(runtime.stamp(source, tmp_path / "site", settings))
-    (tmp_path / "site" / "package-1.0.dist-info").mkdir()
-    seen.append(runtime.stamp(source, tmp_path / "site", settings))
+    seen.append(runtime.stamp(source, folder / "site", settings))
+    (folder / "site" / "package-1.0.dist-info").mkdir()
+    seen.append(runtime.stamp(source, folder / "site", settings))
     assert len(set(seen)) == 4
 
 
