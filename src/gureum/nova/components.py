@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 PORT = 8774
-PAGE = "vnc_auto.html"
+PAGE = "vnc_lite.html"
 
 
 def novnc_url(runtime: Runtime) -> str:

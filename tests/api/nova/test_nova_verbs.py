@@ -174,7 +174,7 @@ def test_host_that_does_not_answer_is_503(cloud):
 
 
 def token_of(url):
-    assert url.startswith("http://127.0.0.1:6080/vnc_auto.html?path=%3Ftoken%3D")
+    assert url.startswith("http://127.0.0.1:6080/vnc_lite.html?path=%3Ftoken%3D")
     return url.split("%3D", 1)[1]
 
 
