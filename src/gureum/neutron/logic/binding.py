@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gureum.core import log
 from gureum.core.db import Tx
 from gureum.core.db.types import utc_now
 from gureum.neutron.ml2.base import Binding, HostAgent
@@ -19,6 +20,8 @@ from gureum.neutron.store import changes
 from gureum.neutron.store import networks as network_store
 from gureum.neutron.store import ports as store
 from gureum.neutron.store import tables as t
+
+LOG = log.get(__name__)
 
 GUEST = "compute:"
 
@@ -44,7 +47,17 @@ def choose(tx: Tx, network_id: str, host: str, vnic_type: str, owner: str) -> Bi
     if not host:
         return UNBOUND
     segments = network_store.segments_of(tx, [network_id]).get(network_id, [])
-    binding: Binding = tx.deps.ml2.bind(segments, host_agents(tx, host), vnic_type, owner)
+    agents = host_agents(tx, host)
+    binding: Binding = tx.deps.ml2.bind(segments, agents, vnic_type, owner)
+    if binding.vif_type == FAILED.vif_type:
+        LOG.warning(
+            "port not bound",
+            host=host,
+            network_id=network_id,
+            segments=[f"{s.network_type}:{s.physical_network}" for s in segments],
+            live_agents=[agent.agent_type for agent in agents],
+            vnic_type=vnic_type,
+        )
     return binding
 
 
@@ -127,6 +140,7 @@ def set_status(tx: Tx, port: Any, status: str) -> None:
         status=status,
         revision_number=t.ports.c.revision_number + 1,
     )
+    LOG.info("port changed status", port_id=port.id, status=status, device_id=port.device_id)
     if port.device_owner.startswith(GUEST) and port.device_id:
         name = "network-vif-plugged" if status == "ACTIVE" else "network-vif-unplugged"
         tell_nova(tx, name, port)

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gureum.core import log
 from gureum.core.context import Context, new_request_id
 from gureum.core.db import Tx
 from gureum.neutron.agents.contract import (
@@ -29,6 +30,8 @@ from gureum.neutron.store import agents as agent_store
 from gureum.neutron.store import changes, l2_state, l3_state
 from gureum.neutron.store import ports as port_store
 from gureum.neutron.store import tables as t
+
+LOG = log.get(__name__)
 
 Build = Callable[..., tuple[Any, ...]]
 _L2_AGENTS = ("Open vSwitch agent", "Linux bridge agent")
@@ -124,6 +127,7 @@ class NetworkStateServer(NetworkState):
 
     def _welcome(self, tx: Tx, agent: Any) -> None:
         """Give an agent that came (back) what waited for one."""
+        LOG.info("agent came", agent=agent.binary, host=agent.host, agent_id=agent.id)
         if agent.agent_type in _L2_AGENTS:
             binding.retry_failed(tx, agent.host)
             networks = {n.id for n in l2_state.networks(tx, agent.host)}
