@@ -10,7 +10,14 @@ from gureum.nova.api.links import next_query
 from gureum.nova.deps import Deps
 from gureum.nova.errors import ActionNotFound, Bad, MarkerNotFound, ServerNotFound
 from gureum.nova.logic import server_actions
-from gureum.nova.logic.server_load import Server, load, load_any
+from gureum.nova.logic.server_load import (
+    Keyed,
+    Server,
+    load,
+    load_any,
+    load_any_keyed,
+    load_keyed,
+)
 from gureum.nova.policy import PREFIX
 
 LIST = "/servers/{server_id}/os-instance-actions"
@@ -92,34 +99,6 @@ def _shown(ctx: Context, deps: Deps, server: Server, request_id: str) -> dict[st
     }
 
 
-class _Asked:
-    """A server and the request asked for; rules are checked against the server."""
-
-    __slots__ = ("request_id", "server")
-
-    def __init__(self, server: Server, request_id: str) -> None:
-        self.server = server
-        self.request_id = request_id
-
-    @property
-    def project_id(self) -> str:
-        """Whose server it is."""
-        return self.server.project_id
-
-    @property
-    def user_id(self) -> str:
-        """Who made it."""
-        return self.server.user_id
-
-
-def _load(ctx: Context, deps: Deps, server_id: str, request_id: str) -> _Asked:
-    return _Asked(load(ctx, deps, server_id), request_id)
-
-
-def _load_any(ctx: Context, deps: Deps, server_id: str, request_id: str) -> _Asked:
-    return _Asked(load_any(ctx, deps, server_id), request_id)
-
-
 @operation(
     "GET",
     LIST,
@@ -160,7 +139,7 @@ def list_actions(ctx: Context, deps: Deps, server: Server, query: ActionQuery) -
     "GET",
     SHOW,
     policy=PREFIX + "os-instance-actions:show",
-    load=_load,
+    load=load_keyed,
     response=ActionShown,
     response_wrap="instanceAction",
     until="2.20",
@@ -168,16 +147,16 @@ def list_actions(ctx: Context, deps: Deps, server: Server, query: ActionQuery) -
     waits=False,
     errors=(ServerNotFound, ActionNotFound),
 )
-def show_action_before(ctx: Context, deps: Deps, asked: _Asked) -> Any:
+def show_action_before(ctx: Context, deps: Deps, asked: Keyed) -> Any:
     """Show what a request did to a live server."""
-    return _shown(ctx, deps, asked.server, asked.request_id)
+    return _shown(ctx, deps, asked.server, asked.key)
 
 
 @operation(
     "GET",
     SHOW,
     policy=PREFIX + "os-instance-actions:show",
-    load=_load_any,
+    load=load_any_keyed,
     response=ActionShown,
     response_wrap="instanceAction",
     since="2.21",
@@ -185,6 +164,6 @@ def show_action_before(ctx: Context, deps: Deps, asked: _Asked) -> Any:
     waits=False,
     errors=(ServerNotFound, ActionNotFound),
 )
-def show_action(ctx: Context, deps: Deps, asked: _Asked) -> Any:
+def show_action(ctx: Context, deps: Deps, asked: Keyed) -> Any:
     """Show what a request did to a server, deleted or not."""
-    return _shown(ctx, deps, asked.server, asked.request_id)
+    return _shown(ctx, deps, asked.server, asked.key)

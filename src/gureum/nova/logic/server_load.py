@@ -46,6 +46,24 @@ class Server:
         return str(self.row.user_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A server and what follows it in the path; rules are checked against the server."""
+
+    server: Server
+    key: str
+
+    @property
+    def project_id(self) -> str:
+        """Whose server it is."""
+        return self.server.project_id
+
+    @property
+    def user_id(self) -> str:
+        """Who made it."""
+        return self.server.user_id
+
+
 def load(ctx: Context, deps: Deps, server_id: str, *, any_project: bool = False) -> Server:
     """Return a live server. `any_project`: for other services. Raises: ServerNotFound."""
     return _load(ctx, deps, server_id, deleted=False, any_project=any_project)
@@ -54,6 +72,16 @@ def load(ctx: Context, deps: Deps, server_id: str, *, any_project: bool = False)
 def load_any(ctx: Context, deps: Deps, server_id: str) -> Server:
     """Return a server, deleted or not. Raises: ServerNotFound."""
     return _load(ctx, deps, server_id, deleted=True)
+
+
+def load_keyed(ctx: Context, deps: Deps, server_id: str, key: str) -> Keyed:
+    """Return a live server and a key. Raises: ServerNotFound."""
+    return Keyed(load(ctx, deps, server_id), key)
+
+
+def load_any_keyed(ctx: Context, deps: Deps, server_id: str, key: str) -> Keyed:
+    """Return a server, deleted or not, and a key. Raises: ServerNotFound."""
+    return Keyed(load_any(ctx, deps, server_id), key)
 
 
 def _load(
