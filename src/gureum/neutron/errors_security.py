@@ -146,3 +146,9 @@ class StatefulAndStatelessSecurityGroups(Conflict):
 
     code = "mixed_statefulness"
     text = "Stateful and stateless security groups cannot be used on the same port."
+
+
+class SecurityGroupDefaultRuleNotFound(NotFound):
+    """No such rule."""
+
+    code, text = "default_rule_not_found", "Security Group Default rule {id} does not exist"

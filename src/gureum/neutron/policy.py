@@ -228,6 +228,11 @@ _SECURITY = [
     ),
     Rule("delete_security_group_rule", A_M, "Delete a security group rule."),
 ]
+_DEFAULT_RULES = [
+    Rule("create_default_security_group_rule", ADMIN, "Add a rule for new groups."),
+    Rule("get_default_security_group_rule", "rule:regular_user", "Show rules of new groups."),
+    Rule("delete_default_security_group_rule", ADMIN, "Remove a rule for new groups."),
+]
 _POOLS = [
     *_crud("subnetpool", read=_any(ADMIN, READER, "rule:shared_subnetpools")),
     *_attributes(ADMIN, "create", "subnetpool", "shared"),
@@ -290,6 +295,7 @@ RULES: list[Rule] = [
     *_FLOATING,
     *_FORWARDING,
     *_SECURITY,
+    *_DEFAULT_RULES,
     *_POOLS,
     *_RBAC,
     *_ADMINS,

@@ -22,6 +22,7 @@ from gureum.neutron.logic.state import NetworkStateServer
 from gureum.neutron.ml2.manager import Ml2
 from gureum.neutron.service import SERVICE
 from gureum.neutron.store import tables
+from gureum.neutron.store.default_rules import seed
 
 MAIN, OTHER, SERVICES = "a" * 32, "b" * 32, "c" * 32
 _ROLES = {
@@ -70,6 +71,7 @@ class Cloud:
         self.db = database
         with database.write() as tx:
             tables.metadata.create_all(tx.connection)
+            seed(tx)
         ml2 = Ml2Options(network_vlan_ranges=("physnet1:100:101", "physnet2"))
         self.pokes: list[tuple[str, str, int, list[str]]] = []
         self.events: list[tuple[str, str, str]] = []

@@ -121,3 +121,19 @@ def test_foreign_groups_cannot_be_used(cloud):
     made = cloud.call("POST", "/ports", body, by="other", status=201)
     assert made["port"]["security_groups"] == [group["id"]]
     assert cloud.call("POST", "/security-group-rules", rule(group), by="other").status == 404
+
+
+def test_rules_that_new_groups_start_with(cloud):
+    path = "/default-security-group-rules"
+    assert len(cloud.get(path)) == 4
+    values = {"direction": "ingress", "protocol": "tcp", "port_range_min": 22, "port_range_max": 22}
+    body = {"default_security_group_rule": values}
+    assert cloud.call("POST", path, body).status == 403
+    made = cloud.call("POST", path, body, by="admin", status=201)["default_security_group_rule"]
+    assert cloud.call("POST", path, body, by="admin").status == 409
+    group = cloud.make("/security-groups", name="g")
+    assert 22 in {r["port_range_min"] for r in group["security_group_rules"]}
+    default = cloud.get("/security-groups?name=default")[0]
+    assert 22 not in {r["port_range_min"] for r in default["security_group_rules"]}
+    cloud.delete(f"{path}/{made['id']}", by="admin")
+    assert len(cloud.make("/security-groups", name="h")["security_group_rules"]) == 2

@@ -27,7 +27,7 @@ from gureum.core.spec import (
 )
 from gureum.neutron.store.query import Noun, list_page, load, sees_all
 
-_BULK_MAX = 1000
+_BULK_MAX = 250
 PREFIX = "/v2.0"
 
 View = dict[str, Any]

@@ -62,6 +62,7 @@ ALIASES: dict[str, str] = {
     "router": "Routers and floating IPs",
     "router_availability_zone": "Zones of routers",
     "security-group": "Security groups",
+    "security-groups-default-rules": "Rules that new groups start with",
     "security-groups-normalized-cidr": "CIDR of a rule without host bits",
     "security-groups-remote-address-group": "Rules with an address group",
     "security-groups-rules-belongs-to-default-sg": "Rules of default groups",

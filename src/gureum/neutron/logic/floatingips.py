@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from gureum.core.context import Context
 from gureum.core.db import Conflict, Tx
 from gureum.core.spec import BadRequest, Struct
+from gureum.neutron.errors import IpAddressGenerationFailure
 from gureum.neutron.errors_l3 import (
     ExternalGatewayForFloatingIPNotFound,
     FipInUseByPortForwarding,
@@ -83,7 +84,7 @@ def create(ctx: Context, tx: Tx, new: Struct, project_id: str) -> View:
     return view
 
 
-def _wishes(ctx: Context, tx: Tx, new: Struct, network_id: str) -> list[ipam.Wish] | None:
+def _wishes(ctx: Context, tx: Tx, new: Struct, network_id: str) -> list[ipam.Wish]:
     subnet_id, address = new.get("subnet_id"), new.get("floating_ip_address")
     if subnet_id or address:
         return [ipam.Wish(subnet_id, address)]
@@ -92,7 +93,12 @@ def _wishes(ctx: Context, tx: Tx, new: Struct, network_id: str) -> list[ipam.Wis
         raise BadRequest(
             f"Bad floatingip request: Network {network_id} does not contain any IPv4 subnet"
         )
-    return None
+    fitting = [s for s in subnets if not s.service_types or OWNER in s.service_types]
+    addresses.lock_subnets(tx, (subnet.id for subnet in fitting))
+    for subnet in fitting:
+        if addresses.next_free(tx, subnet) is not None:
+            return [ipam.Wish(subnet.id)]
+    raise IpAddressGenerationFailure(network_id=network_id)
 
 
 def _address_of(port: Mapping[str, Any], network_id: str) -> str:

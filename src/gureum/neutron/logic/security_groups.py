@@ -23,13 +23,11 @@ from gureum.neutron.errors_security import (
     StatefulAndStatelessSecurityGroups,
 )
 from gureum.neutron.logic import quota
-from gureum.neutron.logic.security_rules import RuleSpec, write
-from gureum.neutron.store import changes, rows
+from gureum.neutron.logic.security_rules import spec_of_row, write
+from gureum.neutron.store import changes, default_rules, rows
 from gureum.neutron.store import security_groups as store
 from gureum.neutron.store import tables as t
 from gureum.neutron.store.query import View, granted, reload, sees_all
-
-_FAMILIES = ("IPv4", "IPv6")
 
 
 def default_group(tx: Tx, project_id: str) -> str:
@@ -42,8 +40,6 @@ def default_group(tx: Tx, project_id: str) -> str:
         tx.insert(t.default_security_groups, project_id=project_id, security_group_id=group_id)
     except Conflict as error:
         raise Stale("another request made the default group") from error
-    for ethertype in _FAMILIES:
-        write(tx, group_id, project_id, RuleSpec("ingress", ethertype, remote_group_id=group_id))
     return group_id
 
 
@@ -59,8 +55,8 @@ def _insert(
         stateful=stateful,
         is_default=is_default,
     )
-    for ethertype in _FAMILIES:
-        write(tx, group_id, project_id, RuleSpec("egress", ethertype))
+    for row in default_rules.for_group(tx, is_default):
+        write(tx, group_id, project_id, spec_of_row(row, group_id))
     return group_id
 
 
@@ -95,7 +91,7 @@ def create(ctx: Context, tx: Tx, new: Struct, project_id: str) -> View:
         raise SecurityGroupDefaultAlreadyExists()
     # what comes for free is not held against the caller: count first
     quota.check(ctx, tx, project_id, "security_group")
-    quota.check(ctx, tx, project_id, "security_group_rule", len(_FAMILIES))
+    quota.check(ctx, tx, project_id, "security_group_rule", len(default_rules.for_group(tx, False)))
     default_group(tx, project_id)
     group_id = _insert(
         tx, project_id, name, new.get("description", "") or "", new.get("stateful", True)

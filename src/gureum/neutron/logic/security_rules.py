@@ -35,6 +35,7 @@ from gureum.neutron.logic import quota
 from gureum.neutron.store import changes, rows
 from gureum.neutron.store import security_groups as store
 from gureum.neutron.store import tables as t
+from gureum.neutron.store.default_rules import PARENT
 from gureum.neutron.store.query import View, load_row, reload
 
 PROTOCOLS: Mapping[str, int] = {
@@ -135,6 +136,21 @@ def spec_of(new: Struct) -> RuleSpec:
     _check_family(spec)
     _check_ports(spec)
     return spec
+
+
+def spec_of_row(row: Any, group_id: str | None = None) -> RuleSpec:
+    """Return the rule of a row; group_id: what PARENT stands for."""
+    remote = row.remote_group_id
+    return RuleSpec(
+        direction=row.direction,
+        ethertype=row.ethertype,
+        protocol=row.protocol,
+        port_range_min=row.port_range_min,
+        port_range_max=row.port_range_max,
+        remote_ip_prefix=row.remote_ip_prefix,
+        remote_group_id=group_id if remote == PARENT and group_id else remote,
+        remote_address_group_id=row.remote_address_group_id,
+    )
 
 
 def _protocol(value: Any) -> str | None:

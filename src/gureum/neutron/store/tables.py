@@ -288,6 +288,22 @@ auto_topologies = _table(
     _ref("router_id", "routers.id", null=True),
 )
 
+default_rules = _table(
+    "default_rules",
+    _id(),
+    *_standard(),
+    sa.Column("direction", sa.String(8), nullable=False),
+    sa.Column("ethertype", sa.String(8), nullable=False),
+    sa.Column("protocol", sa.String(40)),
+    sa.Column("port_range_min", sa.Integer),
+    sa.Column("port_range_max", sa.Integer),
+    sa.Column("remote_ip_prefix", sa.String(64)),
+    sa.Column("remote_group_id", sa.String(36)),
+    sa.Column("remote_address_group_id", sa.String(36)),
+    _flag("used_in_default_sg", False),
+    _flag("used_in_non_default_sg", True),
+)
+
 rbac_policies = _table(
     "rbac_policies",
     _id(),

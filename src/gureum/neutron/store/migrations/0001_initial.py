@@ -1,9 +1,11 @@
 """The first schema."""
 
+import uuid
+
 import sqlalchemy as sa
 from alembic.operations import Operations
 
-from gureum.core.db.types import JsonText, UtcDateTime
+from gureum.core.db.types import JsonText, UtcDateTime, utc_now
 
 
 def upgrade(op: Operations) -> None:
@@ -70,6 +72,29 @@ def upgrade(op: Operations) -> None:
         mysql_collate="utf8mb4_bin",
     )
     op.create_index("changes_host", "changes", ["agent", "host", "revision"], unique=False)
+    op.create_table(
+        "default_rules",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("project_id", sa.String(length=255), nullable=False),
+        sa.Column("name", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("description", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("updated_at", UtcDateTime(), nullable=False),
+        sa.Column("revision_number", sa.BigInteger(), nullable=False),
+        sa.Column("direction", sa.String(length=8), nullable=False),
+        sa.Column("ethertype", sa.String(length=8), nullable=False),
+        sa.Column("protocol", sa.String(length=40), nullable=True),
+        sa.Column("port_range_min", sa.Integer(), nullable=True),
+        sa.Column("port_range_max", sa.Integer(), nullable=True),
+        sa.Column("remote_ip_prefix", sa.String(length=64), nullable=True),
+        sa.Column("remote_group_id", sa.String(length=36), nullable=True),
+        sa.Column("remote_address_group_id", sa.String(length=36), nullable=True),
+        sa.Column("used_in_default_sg", sa.Boolean(), nullable=False),
+        sa.Column("used_in_non_default_sg", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
     op.create_table(
         "networks",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -498,3 +523,39 @@ def upgrade(op: Operations) -> None:
         "port_forwardings_floatingip", "port_forwardings", ["floatingip_id"], unique=False
     )
     op.create_index("port_forwardings_port", "port_forwardings", ["internal_port_id"], unique=False)
+    now = utc_now()
+    op.bulk_insert(
+        sa.table(
+            "default_rules",
+            sa.column("id", sa.String),
+            sa.column("project_id", sa.String),
+            sa.column("name", sa.String),
+            sa.column("description", sa.String),
+            sa.column("created_at", UtcDateTime),
+            sa.column("updated_at", UtcDateTime),
+            sa.column("revision_number", sa.BigInteger),
+            sa.column("direction", sa.String),
+            sa.column("ethertype", sa.String),
+            sa.column("remote_group_id", sa.String),
+            sa.column("used_in_default_sg", sa.Boolean),
+            sa.column("used_in_non_default_sg", sa.Boolean),
+        ),
+        [
+            {
+                "id": str(uuid.uuid4()),
+                "project_id": "",
+                "name": "",
+                "description": f"Legacy default SG rule for {direction} traffic",
+                "created_at": now,
+                "updated_at": now,
+                "revision_number": 1,
+                "direction": direction,
+                "ethertype": ethertype,
+                "remote_group_id": remote,
+                "used_in_default_sg": True,
+                "used_in_non_default_sg": remote is None,
+            }
+            for ethertype in ("IPv4", "IPv6")
+            for direction, remote in (("egress", None), ("ingress", "PARENT"))
+        ],
+    )
