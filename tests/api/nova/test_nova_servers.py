@@ -1,7 +1,7 @@
 """Servers through the API: creating, listing, showing, updating, deleting."""
 
 import pytest
-from conftest import BIG_IMAGE, GROUP, IMAGE, NET, QUEUED_IMAGE, SECOND_NET
+from conftest import BIG_IMAGE, GROUP, IMAGE, KEY, NET, QUEUED_IMAGE, SECOND_NET
 
 from gureum.nova.outside import NetworkFacts, PortFacts
 
@@ -155,7 +155,6 @@ def test_many_servers_get_numbers_and_one_reservation(cloud):
 
 
 def test_key_pair_is_copied_into_the_server(cloud):
-    from conftest import KEY
 
     cloud("POST", "/os-keypairs", {"keypair": {"name": "mine", "public_key": KEY}})
     server_id = cloud.up(key_name="mine")
