@@ -96,7 +96,7 @@ def link_libvirt_binding(runner: Runner, progress: Progress) -> str:
         else:
             _pip(runner, progress, ["libvirt-python"])
             what = "libvirt binding built"
-    if not _imports(runner, "pyroute2") or not _imports(runner, "ovsdbapp"):
+    if not _imports(runner, "pyroute2") or not _imports(runner, "ovs"):
         _pip(runner, progress, [line for line in node_requirements() if "libvirt" not in line])
         what += ", network packages installed"
     return what
@@ -113,7 +113,7 @@ def node_requirements() -> list[str]:
         if (folder / "pyproject.toml").exists():
             project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
             return list(project["optional-dependencies"]["node"])
-    return ["ovsdbapp", "pyroute2"]
+    return ["ovs", "pyroute2"]
 
 
 def _imports(runner: Runner, module: str) -> bool:

@@ -83,8 +83,13 @@ def _namespace(runner: Runner, ledger: Ledger, outside: Outside) -> bool:
 
 
 def _pair(runner: Runner, ledger: Ledger, outside: Outside) -> bool:
-    done = runner.run(["ip", "link", "show", outside.device], timeout_s=10, check=False)
-    if done.code != 0:
+    near = runner.run(["ip", "link", "show", outside.device], timeout_s=10, check=False)
+    far = runner.run(
+        ["ip", "-n", outside.namespace, "link", "show", outside.peer], timeout_s=10, check=False
+    )
+    made = near.code != 0 or far.code != 0
+    if made:
+        remove_device(runner, outside.device)  # of a namespace that is gone
         ledger.note("devices", outside.device)
         runner.run(
             ["ip", "link", "add", outside.device, "type", "veth", "peer", "name", outside.peer,
@@ -94,7 +99,7 @@ def _pair(runner: Runner, ledger: Ledger, outside: Outside) -> bool:
     runner.run(
         ["ovs-vsctl", "--may-exist", "add-port", outside.bridge, outside.device], timeout_s=30
     )
-    return done.code != 0
+    return made
 
 
 def _configure(runner: Runner, outside: Outside) -> None:
