@@ -99,7 +99,7 @@ def test_quotas(cloud):
     assert cloud.get(f"/quotas/{mine}/default")["network"] == 100
     bad = {"quota": {"network": -2}}
     assert cloud.call("PUT", f"/quotas/{mine}", bad, by="admin").status == 400
-    low = {"quota": {"network": 0, "check_limit": True}}
+    low = {"quota": {"network": 0}}
     assert cloud.call("PUT", f"/quotas/{mine}", low, by="admin").status == 400
     cloud.delete(f"/quotas/{mine}", by="admin")
     assert cloud.get(f"/quotas/{mine}")["network"] == 100

@@ -75,7 +75,10 @@ def create_default_security_group_rule(ctx: Context, tx: Tx, new: Any) -> View:
     """Let new security groups start with one more rule."""
     spec = security_rules.spec_of(new)
     for row in tx.all(t.default_rules.select()):
-        if security_rules.spec_of_row(row).fingerprint() == spec.fingerprint():
+        together = (row.used_in_default_sg and new.used_in_default_sg) or (
+            row.used_in_non_default_sg and new.used_in_non_default_sg
+        )
+        if together and security_rules.spec_of_row(row).fingerprint() == spec.fingerprint():
             raise DefaultSecurityGroupRuleExists(rule_id=row.id)
     rule_id = rows.insert(
         tx,

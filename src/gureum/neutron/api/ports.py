@@ -220,6 +220,7 @@ class PortCreate(StandardCreate):
     )
     extra_dhcp_opts = ListOf(DhcpOption, "Extra DHCP options.", null=True, max=100)
     dns_name = DnsName("Name.", default="")
+    dns_domain = DnsName("Domain.", default="")
     binding_vnic_type = Enum(
         "Kind of device.",
         *_VNIC_TYPES,
@@ -259,6 +260,7 @@ class PortUpdate(StandardUpdate):
     )
     extra_dhcp_opts = ListOf(DhcpOption, "Extra DHCP options.", null=True, max=100)
     dns_name = DnsName("Name.")
+    dns_domain = DnsName("Domain.")
     binding_vnic_type = Enum(
         "Kind of device.",
         *_VNIC_TYPES,

@@ -53,7 +53,7 @@ class QuotaUpdate(Struct):
     rbac_policy = _limit()
     address_group = _limit()
     force = Boolean("Set them even below what is used.", default=False)
-    check_limit = Boolean("Refuse what is below the use.", default=False)
+    check_limit = Boolean("Refuse what is below the use; so it is unless force is set.")
 
 
 class QuotaDetail(Struct):
@@ -151,7 +151,7 @@ def update_quota(ctx: Context, tx: Tx, project_id: str, new: Any) -> Any:
         if not new.has(name):
             continue
         limit = new.get(name)
-        if new.check_limit and 0 <= limit < quota.used(tx, project_id, name):
+        if not new.force and 0 <= limit < quota.used(tx, project_id, name):
             raise InvalidInput(error_message=f"Quota limit {limit} of {name} is below what is used")
         where = sa.and_(t.quotas.c.project_id == project_id, t.quotas.c.resource == name)
         if not tx.update(t.quotas, where, amount=limit):

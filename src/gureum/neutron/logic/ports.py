@@ -74,6 +74,7 @@ def create(ctx: Context, tx: Tx, new: Struct, network: Mapping[str, Any], projec
         port_security_enabled=secured,
         mac_address=new.get("mac_address"),
         dns_name=new.get("dns_name", "") or "",
+        dns_domain=new.get("dns_domain", "") or "",
         pairs=pairs,
         options=port_parts.dhcp_options(new.get("extra_dhcp_opts", ()) or ()),
         groups=groups,
@@ -98,6 +99,7 @@ def add(
     port_security_enabled: bool = False,
     mac_address: str | None = None,
     dns_name: str = "",
+    dns_domain: str = "",
     pairs: Sequence[Mapping[str, Any]] = (),
     options: Sequence[Mapping[str, Any]] = (),
     groups: Sequence[str] = (),
@@ -128,7 +130,7 @@ def add(
             device_owner=device_owner,
             port_security_enabled=port_security_enabled,
             dns_name=dns_name,
-            dns_domain="",
+            dns_domain=dns_domain,
             allowed_address_pairs=port_parts.with_mac(pairs, mac),
             extra_dhcp_opts=list(options),
         )
@@ -220,7 +222,7 @@ def update(ctx: Context, tx: Tx, port: Mapping[str, Any], new: Struct) -> View:
 
 def _simple_values(ctx: Context, tx: Tx, port: Mapping[str, Any], new: Struct) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name in ("name", "description", "device_id", "device_owner", "dns_name"):
+    for name in ("name", "description", "device_id", "device_owner", "dns_name", "dns_domain"):
         if new.has(name):
             values[name] = new.get(name) or ""
     for name in ("admin_state_up", "port_security_enabled"):
