@@ -193,3 +193,22 @@ class AutoAllocationFailure(Conflict):
     """The topology cannot be made."""
 
     code, text = "auto_allocation", "Deployment error: {reason}."
+
+
+class NetworkSegmentRangeNotFound(NotFound):
+    """No such range."""
+
+    code, text = "segment_range_not_found", "Network Segment Range {id} could not be found."
+
+
+class NetworkSegmentRangeOverlaps(Conflict):
+    """Another range has some of the ids."""
+
+    code, text = "segment_range_overlaps", "The range {minimum}-{maximum} overlaps with another."
+
+
+class NetworkSegmentRangeReferencedByProject(Conflict):
+    """Networks have ids of the range."""
+
+    code = "segment_range_in_use"
+    text = "Network Segment Range is referenced by one or more networks of project {project_id}."

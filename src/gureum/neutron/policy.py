@@ -255,6 +255,7 @@ _RBAC = [
     ),
 ]
 _ADMINS = [
+    *_crud("network_segment_range", read=ADMIN, write=ADMIN),
     *_crud("agent", read=ADMIN, write=ADMIN),
     Rule("get_quota", _any(ADMIN, MANAGER, READER), "Show quotas."),
     Rule("update_quota", ADMIN, "Change quotas."),

@@ -21,12 +21,13 @@ from gureum.neutron.api import (
     rbac_policies,
     routers,
     security_groups,
+    segment_ranges,
     subnetpools,
     subnets,
     tags,
     versions,
 )
-from gureum.neutron.api.common import PREFIX, list_keys
+from gureum.neutron.api.common import PREFIX, also_dashed, list_keys
 from gureum.neutron.errors import error_body
 from gureum.neutron.store import tables
 
@@ -45,7 +46,6 @@ SERVICE = Service(
         default_rules,
         agents,
         quotas,
-        floatingip_pools,
         port_forwardings,
         subnetpools,
         address_groups,
@@ -54,6 +54,7 @@ SERVICE = Service(
         availability,
         extensions,
     )
+    + also_dashed(operations_of(segment_ranges, floatingip_pools))
     + tags.OPERATIONS,
     root_operations=operations_of(versions),
     rules=policy.RULES,

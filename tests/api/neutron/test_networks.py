@@ -128,3 +128,25 @@ def test_sharing_cannot_end_while_others_use_it(cloud):
     cloud.make("/ports", by="other", network_id=network["id"])
     path, body = f"/networks/{network['id']}", {"network": {"shared": False}}
     assert cloud.call("PUT", path, body, by="admin").kind == "InvalidSharedSetting"
+
+
+def test_segment_ids_set_aside_for_a_project(cloud):
+    values = {"network_type": "vxlan", "minimum": 2500, "maximum": 2501}
+    body = {"shared": False, "project_id": "a" * 32, **values}
+    made = cloud.make("/network_segment_ranges", by="admin", **body)
+    assert made["available"] == [2500, 2501] and made["used"] == {}
+    ids = []
+    for _ in range(3):
+        network = cloud.make("/networks")
+        seen = cloud.get(f"/networks/{network['id']}", by="admin")
+        ids.append(seen["provider:segmentation_id"])
+    assert ids == [2500, 2501, 1]
+    path = f"/network_segment_ranges/{made['id']}"
+    change = {"network_segment_range": {"minimum": 2501}}
+    assert cloud.call("PUT", path, change, by="admin").status == 409
+    assert cloud.call("DELETE", path, by="admin").status == 409
+    assert (
+        cloud.call("POST", "/network_segment_ranges", {"network_segment_range": body}).status == 403
+    )
+    overlapping = {"network_segment_range": body}
+    assert cloud.call("POST", "/network_segment_ranges", overlapping, by="admin").status == 409

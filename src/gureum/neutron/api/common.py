@@ -6,6 +6,7 @@ Follows: Network API v2.0, "Filtering and column selection", "Bulk-create", "Sor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gureum.core.context import Context
@@ -19,13 +20,14 @@ from gureum.core.spec import (
     Invalid,
     ListOf,
     Nested,
+    Operation,
     Page,
     String,
     Struct,
     Time,
     Version,
 )
-from gureum.neutron.store.query import Noun, list_page, load, sees_all
+from gureum.neutron.store.query import Noun, load, sees_all
 
 _BULK_MAX = 250
 PREFIX = "/v2.0"
@@ -231,15 +233,6 @@ def enforce_create(
         policy.enforce(declared.policy, ctx, target)
 
 
-def lister(noun: Noun) -> Callable[[Context, Tx, Any], Page]:
-    """Return the handler of a list."""
-
-    def handler(ctx: Context, tx: Tx, query: Any) -> Page:
-        return list_page(ctx, tx, noun, query)
-
-    return handler
-
-
 def loader(
     noun: Noun, rule: str | None = None, find: Callable[[Context, Tx, str], View] | None = None
 ) -> Callable[[Context, Tx, str], View]:
@@ -273,11 +266,11 @@ def list_keys(ctx: Context, path: str, wrap: str, page: Page) -> Mapping[str, An
     return {f"{wrap}_links": links} if links else {}
 
 
-def changes_of(new: Struct, *names: str) -> dict[str, Any]:
-    """Return the given ones of some attributes."""
-    return {name: new.get(name) for name in names if new.has(name)}
-
-
-def first_of(items: Sequence[Any]) -> Any:
-    """Return the first item or None."""
-    return items[0] if items else None
+def also_dashed(operations: Sequence[Operation]) -> list[Operation]:
+    """Return the operations, and again under the spelling of the collection that other clients use."""
+    again = []
+    for declared in operations:
+        collection, slash, rest = declared.path[1:].partition("/")
+        path = "/" + collection.replace("_", "-") + slash + rest
+        again.append(replace(declared, path=path, name=f"{declared.name}_dashed"))
+    return [*operations, *again]

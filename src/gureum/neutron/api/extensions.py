@@ -45,6 +45,7 @@ ALIASES: dict[str, str] = {
     "net-mtu": "Largest packets of a network",
     "net-mtu-writable": "Choosing the largest packet",
     "network-ip-availability": "Used addresses",
+    "network-segment-range": "Segmentation ids set aside",
     "network_availability_zone": "Zones of networks",
     "pagination": "Pages of lists",
     "port-mac-address-regenerate": "A new MAC for a port",

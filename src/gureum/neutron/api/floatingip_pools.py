@@ -42,19 +42,6 @@ def list_floatingip_pools(ctx: Context, tx: Tx, query: Any) -> Page:
     return _pools(ctx, tx)
 
 
-@operation(
-    "GET",
-    "/floatingip-pools",
-    policy="get_floatingip_pool",
-    query=ListQuery,
-    items=FloatingIpPool,
-    response_wrap="floatingip_pools",
-)
-def list_floatingip_pools_dashed(ctx: Context, tx: Tx, query: Any) -> Page:
-    """List the same, under the path that clients use."""
-    return _pools(ctx, tx)
-
-
 def _pools(ctx: Context, tx: Tx) -> Page:
     n, s = t.networks.c, t.subnets.c
     statement = (

@@ -25,7 +25,7 @@ from gureum.neutron.errors import (
 from gureum.neutron.logic import floatingips, quota, sharing
 from gureum.neutron.logic import ports as port_logic
 from gureum.neutron.ml2.base import InvalidSegment, Segment
-from gureum.neutron.store import changes, rows
+from gureum.neutron.store import changes, rows, segment_ranges
 from gureum.neutron.store import networks as store
 from gureum.neutron.store import tables as t
 from gureum.neutron.store.query import View, reload
@@ -57,7 +57,7 @@ def create(ctx: Context, tx: Tx, new: Struct, project_id: str) -> View:
         availability_zone_hints=list(new.get("availability_zone_hints", ()) or ()),
         dns_domain=new.get("dns_domain", "") or "",
     )
-    found = _take_segments(tx, network_id, asked)
+    found = _take_segments(tx, network_id, project_id, asked)
     mtu = _mtu(tx, new.get("mtu", 0) or 0, found)
     tx.update(t.networks, t.networks.c.id == network_id, mtu=mtu)
     if new.get("shared", False):
@@ -100,13 +100,19 @@ def _asked_segments(tx: Tx, new: Struct) -> list[Segment]:
     return checked
 
 
-def _take_segments(tx: Tx, network_id: str, asked: Sequence[Segment]) -> list[Segment]:
+def _take_segments(
+    tx: Tx, network_id: str, project_id: str, asked: Sequence[Segment]
+) -> list[Segment]:
     if not asked:
-        return [_take_for_project(tx, network_id)]
+        return [_take_for_project(tx, network_id, project_id)]
     taken = []
     for index, segment in enumerate(asked):
         driver = tx.deps.ml2.driver(segment.network_type)
-        spans = driver.ranges(segment.physical_network)
+        spans = segment_ranges.choices(
+            tx, segment.network_type, project_id, driver.ranges(segment.physical_network)
+        )
+        if segment.physical_network:
+            spans = [s for s in spans if s.physical_network == segment.physical_network]
         if segment.segmentation_id is not None or segment.network_type == "local":
             if store.segment_taken(tx, segment):
                 raise _taken(segment)
@@ -123,14 +129,15 @@ def _take_segments(tx: Tx, network_id: str, asked: Sequence[Segment]) -> list[Se
     return taken
 
 
-def _take_for_project(tx: Tx, network_id: str) -> Segment:
+def _take_for_project(tx: Tx, network_id: str, project_id: str) -> Segment:
     ml2 = tx.deps.ml2
     for name in ml2.tenant_types:
         if name == "local":
             segment = Segment("local")
             store.add_segment(tx, network_id, segment, 0)
             return segment
-        found = store.allocate_segment(tx, network_id, name, ml2.driver(name).ranges(None), 0)
+        spans = segment_ranges.choices(tx, name, project_id, ml2.driver(name).ranges(None))
+        found = store.allocate_segment(tx, network_id, name, spans, 0)
         if found is not None:
             return found
     raise NoNetworkAvailable()

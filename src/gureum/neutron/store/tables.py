@@ -304,6 +304,18 @@ default_rules = _table(
     _flag("used_in_non_default_sg", True),
 )
 
+segment_ranges = _table(
+    "segment_ranges",
+    _id(),
+    *_standard(),
+    _flag("shared", True),
+    sa.Column("network_type", sa.String(32), nullable=False),
+    _text("physical_network", 64),
+    sa.Column("minimum", sa.BigInteger, nullable=False),
+    sa.Column("maximum", sa.BigInteger, nullable=False),
+    sa.Index("segment_ranges_type", "network_type", "physical_network"),
+)
+
 rbac_policies = _table(
     "rbac_policies",
     _id(),

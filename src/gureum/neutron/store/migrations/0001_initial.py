@@ -172,6 +172,27 @@ def upgrade(op: Operations) -> None:
         "security_groups_project", "security_groups", ["project_id", "id"], unique=False
     )
     op.create_table(
+        "segment_ranges",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("project_id", sa.String(length=255), nullable=False),
+        sa.Column("name", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("description", sa.String(length=255), server_default="", nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("updated_at", UtcDateTime(), nullable=False),
+        sa.Column("revision_number", sa.BigInteger(), nullable=False),
+        sa.Column("shared", sa.Boolean(), nullable=False),
+        sa.Column("network_type", sa.String(length=32), nullable=False),
+        sa.Column("physical_network", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("minimum", sa.BigInteger(), nullable=False),
+        sa.Column("maximum", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+    )
+    op.create_index(
+        "segment_ranges_type", "segment_ranges", ["network_type", "physical_network"], unique=False
+    )
+    op.create_table(
         "tags",
         sa.Column("resource_id", sa.String(length=36), nullable=False),
         sa.Column("tag", sa.String(length=255), nullable=False),
