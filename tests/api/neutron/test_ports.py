@@ -279,3 +279,29 @@ def test_bulk_with_tags(cloud):
     made = cloud.call("POST", "/ports", body, status=201)["ports"]
     assert [p["tags"] for p in made] == [["a", "b"], []]
     assert [p["id"] for p in cloud.get("/ports?tags=a,b")] == [made[0]["id"]]
+
+
+def test_port_that_dhcp_knew_before_it_was_bound_does_not_wait(cloud):
+    report(cloud, **OVS)
+    report(cloud, kind="DHCP agent")
+    network, _ = cloud.network()
+    port = cloud.make("/ports", network_id=network["id"])
+    cloud.state.dhcp_ready("h1", [port["id"]])
+    values = {"device_id": "srv", "device_owner": "compute:nova", "binding:host_id": "h1"}
+    cloud.change(f"/ports/{port['id']}", by="nova", **values)
+    cloud.state.port_statuses("h1", [StatusUpdate(port["id"], "ACTIVE")])
+    assert cloud.get(f"/ports/{port['id']}")["status"] == "ACTIVE"
+
+
+def test_dead_dhcp_agent_does_not_hold_a_port_back(cloud):
+    report(cloud, **OVS)
+    report(cloud, kind="DHCP agent")
+    network, _ = cloud.network()
+    values = {"device_id": "srv", "device_owner": "compute:nova", "binding:host_id": "h1"}
+    port = cloud.make("/ports", by="nova", network_id=network["id"], **values)
+    cloud.state.port_statuses("h1", [StatusUpdate(port["id"], "ACTIVE")])
+    assert cloud.get(f"/ports/{port['id']}", by="admin")["status"] == "DOWN"
+    agents = cloud.get("/agents?agent_type=DHCP agent", by="admin")
+    cloud.delete(f"/agents/{agents[0]['id']}", by="admin")
+    report(cloud, **OVS)
+    assert cloud.get(f"/ports/{port['id']}", by="admin")["status"] == "ACTIVE"

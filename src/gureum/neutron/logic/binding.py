@@ -76,8 +76,6 @@ def insert(
         vif_details=dict(binding.vif_details),
         status=store.ACTIVE,
     )
-    if host:
-        _await_dhcp(tx, port_id, network_id, owner)
 
 
 def rebind(
@@ -108,26 +106,45 @@ def rebind(
     )
     if host != now.host:
         tx.update(t.ports, t.ports.c.id == port["id"], status="DOWN", l2_active=False)
-        if host:
-            _await_dhcp(tx, port["id"], port["network_id"], port["device_owner"])
     return str(now.host)
 
 
-def _await_dhcp(tx: Tx, port_id: str, network_id: str, owner: str) -> None:
-    """Hold back ACTIVE until DHCP is ready, when a live agent will say so."""
-    if not owner.startswith(GUEST):
-        return
+def awaits_dhcp(tx: Tx, port: Any) -> bool:
+    """Whether a guest would not get its lease yet, and a live agent will say when it does."""
+    if port.dhcp_ready or not port.device_owner.startswith(GUEST):
+        return False
     links, agents = t.network_dhcp_agents, t.agents
     live = (
         sa.select(agents.c.id)
         .join(links, links.c.agent_id == agents.c.id)
-        .where(links.c.network_id == network_id, agents.c.heartbeat_at > alive_since(tx))
+        .where(links.c.network_id == port.network_id, agents.c.heartbeat_at > alive_since(tx))
     )
-    served = sa.select(t.subnets.c.id).where(
-        t.subnets.c.network_id == network_id, t.subnets.c.enable_dhcp.is_(True)
+    if tx.first(live) is None:
+        return False
+    served = (
+        sa.select(t.subnets.c.id)
+        .join(t.ip_allocations, t.ip_allocations.c.subnet_id == t.subnets.c.id)
+        .where(t.ip_allocations.c.port_id == port.id, t.subnets.c.enable_dhcp.is_(True))
     )
-    pending = tx.first(live) is not None and tx.first(served) is not None
-    tx.update(t.ports, t.ports.c.id == port_id, dhcp_pending=pending)
+    return tx.first(served) is not None
+
+
+def settle(tx: Tx, host: str) -> None:
+    """Make the ports of a host active that waited for DHCP and do not have to any more."""
+    b, c = t.port_bindings.c, t.ports.c
+    waiting = (
+        sa.select(t.ports)
+        .join(t.port_bindings, b.port_id == c.id)
+        .where(
+            b.host == host,
+            b.status == store.ACTIVE,
+            c.l2_active.is_(True),
+            c.status == "DOWN",
+        )
+    )
+    for port in tx.all(waiting):
+        if not awaits_dhcp(tx, port):
+            set_status(tx, port, "ACTIVE")
 
 
 def set_status(tx: Tx, port: Any, status: str) -> None:

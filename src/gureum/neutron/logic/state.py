@@ -114,6 +114,8 @@ class NetworkStateServer(NetworkState):
             agent, came = agent_store.take_report(tx, report)
             if came:
                 self._welcome(tx, agent)
+            if report.agent_type in _L2_AGENTS:
+                binding.settle(tx, report.host)
             changes.prune(tx, self._deps.options.changes_kept)
             kind = _KIND_OF_AGENT.get(report.agent_type, "")
             newest = tx.scalar(
@@ -154,7 +156,7 @@ class NetworkStateServer(NetworkState):
                 active = status == "ACTIVE"
                 if port.l2_active != active:
                     tx.update(t.ports, t.ports.c.id == port.id, l2_active=active)
-                if active and port.dhcp_pending:
+                if active and binding.awaits_dhcp(tx, port):
                     continue
                 binding.set_status(tx, port, status if status in _ROW_STATUSES else "DOWN")
 
@@ -175,9 +177,9 @@ class NetworkStateServer(NetworkState):
 
         def take(tx: Tx) -> None:
             c = t.ports.c
-            statement = sa.select(t.ports).where(c.id.in_(port_ids), c.dhcp_pending.is_(True))
+            statement = sa.select(t.ports).where(c.id.in_(port_ids), c.dhcp_ready.is_(False))
             for port in tx.all(statement) if port_ids else []:
-                tx.update(t.ports, c.id == port.id, dhcp_pending=False)
+                tx.update(t.ports, c.id == port.id, dhcp_ready=True)
                 if port.l2_active:
                     binding.set_status(tx, port, "ACTIVE")
 

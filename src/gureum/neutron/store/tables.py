@@ -138,7 +138,7 @@ ports = _table(
     _text("dns_name"),
     _text("dns_domain"),
     _flag("l2_active", False),
-    _flag("dhcp_pending", False),
+    _flag("dhcp_ready", False),
     sa.Column("allowed_address_pairs", JsonText, nullable=False),
     sa.Column("extra_dhcp_opts", JsonText, nullable=False),
     sa.UniqueConstraint("network_id", "mac_address", name="ports_mac_once"),

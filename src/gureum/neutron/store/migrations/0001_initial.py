@@ -240,7 +240,7 @@ def upgrade(op: Operations) -> None:
         sa.Column("dns_name", sa.String(length=255), server_default="", nullable=False),
         sa.Column("dns_domain", sa.String(length=255), server_default="", nullable=False),
         sa.Column("l2_active", sa.Boolean(), nullable=False),
-        sa.Column("dhcp_pending", sa.Boolean(), nullable=False),
+        sa.Column("dhcp_ready", sa.Boolean(), nullable=False),
         sa.Column("allowed_address_pairs", JsonText(), nullable=False),
         sa.Column("extra_dhcp_opts", JsonText(), nullable=False),
         sa.ForeignKeyConstraint(
