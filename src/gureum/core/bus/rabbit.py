@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, MessageNacked
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
@@ -42,7 +42,7 @@ ACK_LATEST_S = 20 * 60
 """A job is acknowledged after so long even if it still runs: RabbitMQ closes channels at 30
 minutes. Its runner asks again by key when the agent dies later."""
 
-_FAILURES = (OperationalError, OSError, AMQPError)
+_FAILURES = (OperationalError, OSError, AMQPError, MessageNacked)
 
 
 def broker_urls(transport_url: str) -> list[str]:
