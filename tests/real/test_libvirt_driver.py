@@ -51,7 +51,7 @@ def _reason() -> str:
 
 
 REASON = _reason()
-pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(REASON), reason=REASON)]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.skipif(bool(REASON), reason=REASON)]
 
 
 def run(*args: str) -> str:

@@ -51,7 +51,10 @@ def run(args: argparse.Namespace) -> int:
     if wants_real and reason:
         print(f"\ntests/real skipped: {reason}")
     elif wants_real:
-        real = [sys.executable, "-m", "pytest", "-m", "real", "--timeout=1500", "tests/real"]
+        marks = "real" if args.all else "real and not slow"
+        real = [sys.executable, "-m", "pytest", "-m", marks, "--timeout=1500"]
+        if not any(word.startswith("tests/") for word in words):
+            real.append("tests/real")
         results.append(_part("real", [*real, *words], top))
     print()
     for name, code, seconds in results:
