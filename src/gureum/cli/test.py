@@ -17,10 +17,14 @@ from gureum.provision.ledger import Ledger
 from gureum.provision.steps import Progress, StepFailed
 
 
+MAIN_JOB = "tests/real/test_main_job.py"
+"""What runs with every test on a root machine; the other real tests take `--all` or `--real`."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How much is tested."""
-    parser.add_argument("--all", action="store_true", help="also the slow tests")
-    parser.add_argument("--real", action="store_true", help="only the main job on this machine")
+    parser.add_argument("--all", action="store_true", help="also the slow tests and every test with real parts")
+    parser.add_argument("--real", action="store_true", help="only the tests on this machine, every one")
     parser.add_argument("--fast", action="store_true", help="without the main job on this machine")
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
 
@@ -51,10 +55,9 @@ def run(args: argparse.Namespace) -> int:
     if wants_real and reason:
         print(f"\ntests/real skipped: {reason}")
     elif wants_real:
-        marks = "real" if args.all else "real and not slow"
-        real = [sys.executable, "-m", "pytest", "-m", marks, "--timeout=1500"]
+        real = [sys.executable, "-m", "pytest", "-m", "real", "--timeout=1500"]
         if not any(word.startswith("tests/") for word in words):
-            real.append("tests/real")
+            real.append("tests/real" if args.all or args.real else MAIN_JOB)
         results.append(_part("real", [*real, *words], top))
     print()
     for name, code, seconds in results:
