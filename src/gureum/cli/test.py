@@ -16,14 +16,13 @@ from gureum.provision import host, packages
 from gureum.provision.ledger import Ledger
 from gureum.provision.steps import Progress, StepFailed
 
-
 MAIN_JOB = "tests/real/test_main_job.py"
 """What runs with every test on a root machine; the other real tests take `--all` or `--real`."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How much is tested."""
-    parser.add_argument("--all", action="store_true", help="also the slow tests and every test with real parts")
+    parser.add_argument("--all", action="store_true", help="also every slow and every real test")
     parser.add_argument("--real", action="store_true", help="only the tests on this machine, every one")
     parser.add_argument("--fast", action="store_true", help="without the main job on this machine")
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
