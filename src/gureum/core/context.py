@@ -82,15 +82,37 @@ _ids: contextvars.ContextVar[dict[str, str | None] | None] = contextvars.Context
 
 
 def current_ids() -> dict[str, str | None]:
-    """Return the ids that every log line of this task carries."""
+    """Return the ids of this task's work: those that every log line carries, and `traceparent`."""
     return _ids.get() or {}
+
+
+def story_id() -> str | None:
+    """Return the id under which other services are asked: the client's own, else the request's.
+
+    So every service, message and agent that works for one request of a client names one id.
+    """
+    ids = current_ids()
+    return ids.get("global_request_id") or ids.get("request_id")
+
+
+IdsToken = contextvars.Token[dict[str, str | None] | None]
+
+
+def enter_ids(**ids: str | None) -> IdsToken:
+    """Add ids to those of this task, until `leave_ids`."""
+    return _ids.set({**current_ids(), **ids})
+
+
+def leave_ids(token: IdsToken) -> None:
+    """Undo an `enter_ids`."""
+    _ids.reset(token)
 
 
 @contextlib.contextmanager
 def log_ids(**ids: str | None) -> Iterator[None]:
     """Add ids (request_id, project_id, saga_id, …) to every log line inside the block."""
-    token = _ids.set({**current_ids(), **ids})
+    token = enter_ids(**ids)
     try:
         yield
     finally:
-        _ids.reset(token)
+        leave_ids(token)

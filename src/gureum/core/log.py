@@ -13,6 +13,9 @@ from typing import Any
 
 from gureum.core.context import current_ids
 
+SPAN_ID = slice(36, 52)
+"""Where the id of the span stands in a traceparent (W3C Trace Context, 3.2)."""
+
 _PLAIN = re.compile(r"^[\w./:@+\-\[\]]+$")
 _SECRET_KEYS = frozenset(
     {
@@ -37,6 +40,15 @@ def _render(value: Any) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
+def _ids_shown() -> dict[str, str | None]:
+    """The ids of the work at hand; of its place in a trace only the span that it is part of."""
+    ids = dict(current_ids())
+    traceparent = ids.pop("traceparent", None)
+    if traceparent and ids.get("request_id"):
+        ids["span"] = traceparent[SPAN_ID]
+    return ids
+
+
 class Logger:
     """A named logger whose fields are keyword arguments."""
 
@@ -50,7 +62,7 @@ class Logger:
             return
         shown = {
             key: "***" if key.lower() in _SECRET_KEYS else value
-            for key, value in {**current_ids(), **fields}.items()
+            for key, value in {**_ids_shown(), **fields}.items()
             if value is not None
         }
         tail = " ".join(f"{key}={_render(value)}" for key, value in shown.items())
@@ -59,6 +71,14 @@ class Logger:
     def debug(self, event: str, **fields: Any) -> None:
         """Say something only a developer wants to know."""
         self._emit(logging.DEBUG, event, fields)
+
+    def says(self, level: int) -> bool:
+        """Whether a line of this level would be written."""
+        return self._log.isEnabledFor(level)
+
+    def at(self, level: int, event: str, **fields: Any) -> None:
+        """Say something at a level that the caller worked out."""
+        self._emit(level, event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
         """Say that a state changed."""

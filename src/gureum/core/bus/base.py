@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from gureum.core import log
+from gureum.core import log, trace
 from gureum.core.bus.contract import (
     AgentBusy,
     AgentError,
@@ -117,6 +117,7 @@ class Service:
         self.host = host
         self.workers = workers
         self._impl = impl
+        self._spans = log.get(type(impl).__module__)
         self._lock = threading.Lock()
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._waiting = 0
@@ -178,13 +179,28 @@ class Service:
             reply = Reply(request.id, code="expired", text="not started before its deadline")
         else:
             with log_ids(**request.ids):
-                reply = self._answer(request)
+                reply = self._traced(request, max(0.0, request.ttl_s - delivery.left_s()))
         with self._lock:
             self._waiting -= 1
             seen = self._seen.get(request.id)
             if seen is not None:
                 seen.reply = reply
         (seen.reply_to if seen is not None else delivery.reply_to)(reply)
+
+    def _traced(self, request: Request, waited_s: float) -> Reply:
+        if request.kind == "cast":  # a hint: what it leads to is told there
+            return self._answer(request)
+        name = f"{self.topic}.{request.method}"
+        with trace.Span(request.kind, name, self._spans) as span:
+            reply = self._answer(request)
+            span.end(
+                "failed" if reply.code else "done",
+                failed=bool(reply.code),
+                host=self.host,
+                code=reply.code or None,
+                waited_ms=waited_s * 1000,
+            )
+            return reply
 
     def _answer(self, request: Request) -> Reply:
         method = self.contract.methods[request.method]

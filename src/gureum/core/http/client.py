@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 import msgspec
 
-from gureum.core.context import current_ids
+from gureum.core import trace
 from gureum.core.db.engine import assert_no_transaction
 from gureum.core.http.dispatch import Dispatcher
 from gureum.core.http.messages import Request
@@ -73,10 +73,12 @@ class HttpClient:
         Raises: RemoteUnavailable (after `attempts` for GET, PUT, DELETE and HEAD; one for others).
         """
         assert_no_transaction(f"{method} {url}")
-        sent = {"content-type": "application/json", "accept": "application/json", **(headers or {})}
-        request_id = current_ids().get("request_id")
-        if request_id:
-            sent.setdefault("x-openstack-request-id", request_id)
+        sent = {
+            "content-type": "application/json",
+            "accept": "application/json",
+            **trace.headers(),
+            **(headers or {}),
+        }
         if params:
             url += ("&" if "?" in url else "?") + urlencode(params, doseq=True)
         body = msgspec.json.encode(json) if json is not None else b""
@@ -98,7 +100,8 @@ class HttpClient:
         """Yield the body of a GET in pieces. Raises: RemoteError, RemoteUnavailable."""
         assert_no_transaction(f"GET {url}")
         try:
-            with self._remote.stream("GET", url, headers=dict(headers or {})) as answer:
+            sent = {**trace.headers(), **(headers or {})}
+            with self._remote.stream("GET", url, headers=sent) as answer:
                 if answer.status_code >= 300:
                     raise RemoteError(
                         "GET", url, answer.status_code, answer.read().decode(errors="replace")

@@ -6,6 +6,7 @@ unexpected exception is caught; it becomes a 500 whose text says nothing about t
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from gureum.core import log
+from gureum.core import log, trace
 from gureum.core.context import Context, anonymous, log_ids, new_request_id
 from gureum.core.db import Conflict as RowConflict
 from gureum.core.db import Database, Stale, Unavailable
@@ -44,6 +45,8 @@ _log = log.get(__name__)
 _REQUEST_ID = re.compile(r"^req-[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$")
 _PROJECT = re.compile(r"^([0-9a-f]{32}|[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12})$")
 _ATTEMPTS = 4
+_SLOW_S = 1.0
+"""A mere look that took longer is worth a line in the log."""
 
 Observer = Callable[[str, str, int, float], None]
 """(service, operation name, status, seconds): called after every request."""
@@ -103,6 +106,7 @@ class Dispatcher:
         self._public_base = public_base.rstrip("/") if public_base else None
         self._observe = observe
         self._www_authenticate = www_authenticate
+        self._spans = log.get(f"gureum.{service.name}.api")
         self._routes = Routes(
             [(service.prefix, op) for op in service.operations]
             + [("", op) for op in service.root_operations]
@@ -154,7 +158,12 @@ class Dispatcher:
             global_id = None
         name = "unmatched"
         headers: list[tuple[str, str]] = []
-        with log_ids(request_id=request_id, global_request_id=global_id):
+        with (
+            log_ids(request_id=request_id, global_request_id=global_id, traceparent=None),
+            trace.Span(
+                trace.API, self.service.name, self._spans, remote=request.headers.get(trace.HEADER)
+            ) as span,
+        ):
             try:
                 response, name = self._answer(request, request_id, global_id, headers)
             except ApiError as error:
@@ -172,13 +181,18 @@ class Dispatcher:
                 response.headers.append((header, request_id))
             if request.method == "HEAD":
                 response.body = b""
-            _log.debug(
+            # A mere look is not worth a line, unless it belongs to a story, went wrong or was slow.
+            quiet = request.method in ("GET", "HEAD") and global_id is None
+            span.name = f"{self.service.name} {name}"
+            span.end(
                 "answered",
-                service=self.service.name,
+                failed=response.status >= 500,
+                level=logging.DEBUG
+                if quiet and response.status < 500 and seconds < _SLOW_S
+                else logging.INFO,
                 method=request.method,
                 path=request.path,
                 status=response.status,
-                milliseconds=seconds * 1000,
             )
         if self._observe is not None:
             self._observe(self.service.name, name, response.status, seconds)

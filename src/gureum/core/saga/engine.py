@@ -178,8 +178,11 @@ class Engine:
     def _run(self, run: SagaRun) -> None:
         record = run.record
         try:
-            with log_ids(saga_id=record.id, request_id=record.requester.request_id,
-                         project_id=record.requester.project_id):
+            asked = record.requester
+            with log_ids(saga_id=record.id, request_id=asked.request_id or None,
+                         global_request_id=asked.global_request_id,
+                         project_id=asked.project_id, user_id=asked.user_id,
+                         traceparent=run.span.traceparent):
                 run.run()
         except LeaseLost:
             LOG.warning("saga was taken over by another runner", saga_id=record.id)

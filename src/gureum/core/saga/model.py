@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from gureum.core.context import Context
+from gureum.core.context import Context, current_ids
 from gureum.core.db.engine import Tx
 
 P = TypeVar("P")
@@ -89,11 +89,14 @@ class Requester:
     domain_id: str | None = None
     system: bool = False
     roles: tuple[str, ...] = ()
+    traceparent: str | None = None
 
     @classmethod
     def of(cls, ctx: Context) -> "Requester":
-        """Return what is kept of a context."""
-        return cls(**{known.name: getattr(ctx, known.name) for known in dataclasses.fields(cls)})
+        """Return what is kept of a context, and of the span that the request is in."""
+        names = [known.name for known in dataclasses.fields(cls) if known.name != "traceparent"]
+        kept = {name: getattr(ctx, name) for name in names}
+        return cls(**kept, traceparent=current_ids().get("traceparent"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ compares the generation. Must not: choose which saga to run, or renew leases; `e
 import random
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import msgspec
 
-from gureum.core import log
+from gureum.core import log, trace
 from gureum.core.db.engine import Database, Tx, assert_no_transaction
 from gureum.core.db.errors import Stale, Unavailable
 from gureum.core.saga import records
@@ -94,6 +95,11 @@ class SagaRun:
         self._stopping = stopping
         self._observe = observe
         self.lost = threading.Event()
+        # Whoever runs the saga next works in the same span: its id is the saga's.
+        self.span = trace.Span.known(
+            trace.SAGA, saga.name, log.get(saga.steps[0].do.__module__), id=_span_id(record.id),
+            parent=record.requester.traceparent, started_at=record.created_at,
+        )  # fmt: skip
 
     def run(self) -> None:
         """Raises: LeaseLost, Unavailable (the lease will expire, and someone goes on)."""
@@ -112,26 +118,42 @@ class SagaRun:
         action = step.undo if undo else step.do
         assert action is not None
         self._tell("step.undo" if undo else "step.start", step.name)
-        try:
-            assert_no_transaction(f"step {step.name}")
-            result = action(context)
-            return self._mark(lambda tx, now: self._passed(tx, now, row, context, result))
-        except LeaseLost:
-            raise
-        except Exception as error:  # border: the saga runner
-            failure = failure_of(error, step.name)
-            LOG.warning(
-                "step failed",
-                step=step.name,
-                undo=undo,
-                tries=context.tries,
-                code=failure.code,
-                detail=failure.detail,
-            )
-            if failure.code == "internal" and not failure.retryable and not undo:
-                LOG.error("step raised what it does not declare", step=step.name, exc_info=True)
-            self._tell("step.failed", step.name, failure.code)
+        name = f"{self._saga.name} {step.name}"
+        told: dict[str, Any] = {
+            "round": row.round or None,
+            "tries": context.tries if context.tries > 1 else None,
+        }
+        with trace.Span(trace.STEP, name, log.get(action.__module__)) as span:
+            try:
+                assert_no_transaction(f"step {step.name}")
+                result = action(context)
+                following = self._mark(lambda tx, now: self._passed(tx, now, row, context, result))
+                span.end("undone" if undo else "done", **told)
+                return following
+            except LeaseLost:
+                span.end("lost", failed=True, **told)
+                raise
+            except Exception as error:  # border: the saga runner
+                failure = self._failed(error, step, undo, context)
+                span.end("failed", failed=True, code=failure.code, undo=undo or None, **told)
         return self._mark(lambda tx, now: self._stumbled(tx, now, step, row, failure))
+
+    def _failed(
+        self, error: Exception, step: Step, undo: bool, context: StepContext[Any, Any]
+    ) -> Failure:
+        failure = failure_of(error, step.name)
+        LOG.warning(
+            "step failed",
+            step=step.name,
+            undo=undo,
+            tries=context.tries,
+            code=failure.code,
+            detail=failure.detail,
+        )
+        if failure.code == "internal" and not failure.retryable and not undo:
+            LOG.error("step raised what it does not declare", step=step.name, exc_info=True)
+        self._tell("step.failed", step.name, failure.code)
+        return failure
 
     def _context(
         self, record: SagaRecord, step: Step, row: StepRecord
@@ -358,15 +380,14 @@ class SagaRun:
             for secret in self._saga.secrets:
                 params.pop(secret, None)
         self._store.finish(tx, now, state, params)
-        LOG.info(
-            "saga ended",
-            saga=now.name,
-            state=state,
-            resource_id=now.resource_id,
-            code=now.error_code,
-        )
         tx.after_commit(lambda: self._tell(f"saga.{state}", None, now.error_code))
+        tx.after_commit(lambda: self._told(state, now))
         tx.after_commit(self._store.wake)
+
+    def _told(self, state: str, now: SagaRecord) -> None:
+        self.span.end(
+            state, failed=state == records.FAILED, resource_id=now.resource_id, code=now.error_code
+        )
 
     # -- failures -----------------------------------------------------------------------------
 
@@ -444,6 +465,11 @@ class SagaRun:
     def _tell(self, what: str, step: str | None = None, code: str | None = None) -> None:
         record = self.record
         self._observe(SagaEvent(what, record.id, record.name, record.resource_id, step, code))
+
+
+def _span_id(saga_id: str) -> str:
+    """16 hex digits that follow from the saga's id."""
+    return f"{zlib.crc32(saga_id.encode()):08x}{zlib.adler32(saga_id.encode()) or 1:08x}"
 
 
 def _backoff_s(bounds: tuple[float, float], tries: int) -> float:
