@@ -10,6 +10,7 @@ usage: eval "$(./gureum openrc)"; tests/compat/run_tempest.py CONFORMANCE PREFIX
 
 import argparse
 import collections
+import contextlib
 import json
 import os
 import re
@@ -17,9 +18,10 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 HERE = Path(__file__).parent
 _PLACEHOLDER = re.compile(r"@([A-Z0-9_]+)@")
@@ -68,8 +70,8 @@ def main() -> int:
     load_list.write_text("\n".join(wanted) + "\n")
     command = [bin_dir / "tempest", "run", "--workspace-path", work / "workspaces.yaml"]
     command += ["--load-list", load_list, "--concurrency", str(args.concurrency)]
-    with (work / "run.log").open("w") as log:
-        subprocess.run(command, cwd=workspace, stdout=log, stderr=log, check=False)
+    with (work / "run.log").open("w") as log, _inside(args.inside, values, work) as inside:
+        subprocess.run([*inside, *command], cwd=workspace, stdout=log, stderr=log, check=False)
     results = _results(bin_dir, workspace)
     outcome = {test: _outcome(test, results) for test in wanted}
     _write(work, outcome, results, args.depth)
@@ -86,12 +88,51 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--requirements", type=Path, default=HERE / "tempest-requirements.txt")
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--depth", type=int, default=0, help="parts of a name that make a row")
+    parser.add_argument(
+        "--inside",
+        metavar="NAMESPACE",
+        help="run the suites in this network namespace, such as `external`, where floating IPs are reached",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     return parser.parse_args()
 
 
 def _run(command: Sequence[Any], **more: Any) -> None:
     subprocess.run([str(part) for part in command], check=True, **more)
+
+
+@contextlib.contextmanager
+def _inside(namespace: str | None, values: Mapping[str, str], work: Path) -> Iterator[list[str]]:
+    """Give the words that run a command in a namespace; the cloud's ports are carried into it."""
+    if namespace is None:
+        yield []
+        return
+    prefix = ["ip", "netns", "exec", namespace]
+    near: list[str] = []
+    far: list[str] = []
+    for host, port in sorted(_ports(values)):
+        path = work / f"port-{port}"
+        path.unlink(missing_ok=True)
+        near += [f"unix:{path}", f"tcp:{host}:{port}"]
+        far += [f"tcp:{host}:{port}", f"unix:{path}"]
+    carriers = [
+        subprocess.Popen([*words, sys.executable, str(HERE / "forward.py"), *pairs])
+        for words, pairs in (([], near), (prefix, far))
+    ]
+    try:
+        yield prefix
+    finally:
+        for carrier in carriers:
+            carrier.terminate()
+            carrier.wait()
+
+
+def _ports(values: Mapping[str, str]) -> set[tuple[str, int]]:
+    """Return host and port of Keystone and of everything that the catalogue names."""
+    _, catalog = _token(values)
+    urls = [end["url"] for service in catalog for end in service["endpoints"]]
+    parts = [urlsplit(url) for url in [*urls, values["AUTH_URL"]]]
+    return {(part.hostname or "127.0.0.1", part.port or 80) for part in parts}
 
 
 def _environment(venv: Path, requirements: Path) -> Path:
@@ -119,6 +160,9 @@ def _settings(workspace: Path, given: Sequence[str]) -> dict[str, str]:
         "ENCRYPTED_VOLUMES": "false",
         "UNIFIED_LIMITS": "false",
         "BARBICAN": "false",
+        "GUEST_USER": "gureum",  # of the image that `up` builds and uploads
+        "GUEST_PASSWORD": "gureum",
+        "PHYSNET": "physnet1",
         "LB_NOOP": "false",
     }
     values.update(_discover(values))
@@ -126,7 +170,8 @@ def _settings(workspace: Path, given: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def _discover(values: Mapping[str, str]) -> dict[str, str]:
+def _token(values: Mapping[str, str]) -> tuple[str, list[dict[str, Any]]]:
+    """Return a token of the administrator and its catalogue."""
     domain = {"name": os.environ.get("OS_USER_DOMAIN_NAME", "Default")}
     user = {"name": values["ADMIN_USER"], "password": values["ADMIN_PASSWORD"], "domain": domain}
     auth = {
@@ -137,8 +182,11 @@ def _discover(values: Mapping[str, str]) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{values['AUTH_URL']}/auth/tokens", body, headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
-        token = answer.headers["X-Subject-Token"]
-        catalog = json.load(answer)["token"]["catalog"]
+        return answer.headers["X-Subject-Token"], json.load(answer)["token"]["catalog"]
+
+
+def _discover(values: Mapping[str, str]) -> dict[str, str]:
+    token, catalog = _token(values)
     urls = {
         service["type"]: endpoint["url"].rstrip("/")
         for service in catalog
