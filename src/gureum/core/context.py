@@ -1,7 +1,7 @@
 """Who asks, and on whose behalf: the context that is handed down explicitly, and the ids for logs.
 
-Owns: Context, request ids. Must not: be looked up as a global by domain code; only logs read the
-ambient ids.
+Owns: Context, request ids, the ids of batched work. Must not: be looked up as a global by domain code;
+only logs and traces read the ambient ids.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import random
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,3 +117,35 @@ def log_ids(**ids: str | None) -> Iterator[None]:
         yield
     finally:
         leave_ids(token)
+
+
+class Stories:
+    """The requests that a piece of gathered work is for: noted when it is asked, named when it is done.
+
+    Work for several requests runs under the ids of the first; its lines name the others as `also`.
+    Thread-safe.
+    """
+
+    _KEPT = 20
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ids: list[dict[str, str | None]] = []
+
+    def note(self) -> None:
+        """Remember the request of this task, if it works for one."""
+        ids = current_ids()
+        if ids.get("request_id"):
+            with self._lock:
+                known = any(one["request_id"] == ids["request_id"] for one in self._ids)
+                if not known and len(self._ids) < self._KEPT:
+                    self._ids.append(dict(ids))
+
+    def take(self) -> dict[str, str | None]:
+        """Return the ids to work under, and forget them; empty when no request asked."""
+        with self._lock:
+            taken, self._ids = self._ids, []
+        if not taken:
+            return {}
+        others = [one.get("global_request_id") or one["request_id"] for one in taken[1:]]
+        return {**taken[0], "also": ",".join(filter(None, others)) or None}

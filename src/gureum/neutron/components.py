@@ -16,6 +16,7 @@ from gureum.core import log
 from gureum.core.api import ApiComponent, open_policy
 from gureum.core.bus.base import Service as BusService
 from gureum.core.bus.contract import BusError
+from gureum.core.context import Stories, log_ids
 from gureum.core.db import Database
 from gureum.core.db.types import utc_now
 from gureum.core.http.client import RemoteError, RemoteUnavailable
@@ -48,6 +49,7 @@ class NovaNotifier:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._waiting: queue.Queue[dict[str, str] | None] = queue.Queue(_MOST_WAITING)
+        self._stories = Stories()
         self._thread = threading.Thread(target=self._run, name="nova-events", daemon=True)
         self._thread.start()
 
@@ -56,6 +58,7 @@ class NovaNotifier:
         event = {"name": name, "server_uuid": device_id, "status": "completed"}
         if port_id:
             event["tag"] = port_id
+        self._stories.note()
         try:
             self._waiting.put_nowait(event)
         except queue.Full:
@@ -79,7 +82,8 @@ class NovaNotifier:
                     ending = True
                     break
                 events.append(more)
-            self._post(events)
+            with log_ids(**self._stories.take()):
+                self._post(events)
             if ending:
                 return
 

@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
 
 from gureum.core import log as logs
+from gureum.core import trace
 from gureum.core.config import option
+from gureum.core.context import Stories, log_ids
 from gureum.neutron.agents.contract import (
     AgentAck,
     AgentReport,
@@ -182,6 +184,7 @@ class Agent(ABC):
         self._base_options = options
         self._server = server
         self._pending = Changes()
+        self._stories = Stories()
         self._woken = threading.Condition()
         self._wake_asked = False
         self._fetch_asked = True
@@ -251,6 +254,7 @@ class Agent(ABC):
     def changed(self, revision: int, kinds: list[str]) -> None:
         """Take a poke: ask for the state now, unless it is known already."""
         if revision > self.book.revision or revision == 0:
+            self._stories.note()
             self.wake(fetch=True)
 
     def wake(self, *, fetch: bool = False) -> None:
@@ -275,8 +279,15 @@ class Agent(ABC):
         if not self._started():
             return
         while self._wait_for_work():
-            self._fetch_if_due()
-            self._converge_pending()
+            ids = self._stories.take()
+            if not ids:
+                self._fetch_if_due()
+                self._converge_pending()
+                continue
+            with log_ids(**ids), trace.Span(trace.PASS, self.binary, log) as span:
+                self._fetch_if_due()
+                self._converge_pending()
+                span.end(failed=bool(self.trouble()), host=self.host)
 
     def _started(self) -> bool:
         backoff = Backoff()

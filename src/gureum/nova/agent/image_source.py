@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from gureum.core import trace
 from gureum.nova.agent.contract import ImageAccess, ImageSpec, ImageUnavailable
 from gureum.nova.drivers.base import ImageSource
 
@@ -45,7 +46,7 @@ class ImageApi(ImageSource):
     def show(self, image_id: str) -> ImageSpec:
         """Return what the image service says of an image."""
         try:
-            response = self._client.get(f"/images/{image_id}")
+            response = self._client.get(f"/images/{image_id}", headers=trace.headers())
         except httpx.HTTPError as error:
             raise ImageUnavailable(f"image {image_id}: {type(error).__name__}") from error
         if response.status_code != 200:
@@ -55,7 +56,8 @@ class ImageApi(ImageSource):
     def read(self, image_id: str) -> Iterator[bytes]:
         """Yield the image's bytes as they come."""
         try:
-            with self._client.stream("GET", f"/images/{image_id}/file") as response:
+            path = f"/images/{image_id}/file"
+            with self._client.stream("GET", path, headers=trace.headers()) as response:
                 if response.status_code != 200:
                     raise ImageUnavailable(f"image {image_id}: answered {response.status_code}")
                 yield from response.iter_bytes(_CHUNK_BYTES)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from gureum.core import log as logs
+from gureum.core.context import Stories, log_ids
 from gureum.neutron.agents.base import Backoff
 from gureum.neutron.agents.contract import StatusUpdate
 
@@ -33,6 +34,7 @@ class StatusReporter:
         self._server = server
         self._wanted: dict[str, StatusUpdate] = {}
         self._told: dict[str, StatusUpdate] = {}
+        self._stories = Stories()
         self._changed = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -56,6 +58,8 @@ class StatusReporter:
             self._told = {key: told for key, told in self._told.items() if key in statuses}
             for port_id in again:
                 self._told.pop(port_id, None)
+            if self._untold():
+                self._stories.note()
             self._changed.notify_all()
 
     def _untold(self) -> list[StatusUpdate]:
@@ -68,9 +72,12 @@ class StatusReporter:
 
     def _run(self) -> None:
         backoff = Backoff()
+        ids: dict[str, str | None] = {}
         while updates := self._next():
+            ids = self._stories.take() or ids
             try:
-                self._server.port_statuses(self._host, updates)
+                with log_ids(**ids):
+                    self._server.port_statuses(self._host, updates)
             except Exception as error:  # border: an agent's worker
                 wait_s = backoff.failed()
                 log.warning("port statuses not taken", ports=len(updates), error=error)
@@ -80,5 +87,9 @@ class StatusReporter:
             backoff.passed()
             with self._changed:
                 self._told.update({one.id: one for one in updates if one.id in self._wanted})
-            for one in updates:
-                log.info("port status told", port_id=one.id, status=one.status, detail=one.detail)
+            with log_ids(**ids):
+                for one in updates:
+                    log.info(
+                        "port status told", port_id=one.id, status=one.status, detail=one.detail
+                    )
+            ids = {}
