@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
 from typing import Any
 
 from gureum.core.context import current_ids
@@ -44,6 +45,7 @@ def _ids_shown() -> dict[str, str | None]:
     """The ids of the work at hand; of its place in a trace only the span that it is part of."""
     ids = dict(current_ids())
     traceparent = ids.pop("traceparent", None)
+    ids.pop("tracestate", None)
     if traceparent and ids.get("request_id"):
         ids["span"] = traceparent[SPAN_ID]
     return ids
@@ -98,14 +100,27 @@ def get(name: str) -> Logger:
     return Logger(name)
 
 
+class _Formatter(logging.Formatter):
+    """Times in UTC with microseconds, so that lines of several machines sort."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__(form)
+        self._second = (0, "")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Return the time of a record; the part down to seconds is made once a second."""
+        second, text = self._second
+        whole = int(record.created)
+        if whole != second:
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+            self._second = (whole, text)
+        return f"{text}.{int((record.created - whole) * 1e6):06d}Z"
+
+
 def setup(level: str = "INFO", stream: Any = None) -> None:
     """Send all logs to one stream, one line each."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(
-        logging.Formatter(
-            "%(asctime)s.%(msecs)03d %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S"
-        )
-    )
+    handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

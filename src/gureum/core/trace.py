@@ -20,6 +20,9 @@ from gureum.core import log
 from gureum.core.context import IdsToken, current_ids, enter_ids, leave_ids, story_id
 
 HEADER = "traceparent"
+STATE_HEADER = "tracestate"
+LOOK = "gureum=look"
+"""The trace state of a request that only looks: it, and what it asks of others, is logged at debug."""
 
 API = "api"
 STEP = "step"
@@ -73,7 +76,21 @@ def headers() -> dict[str, str]:
     traceparent = current_ids().get(HEADER)
     if traceparent:
         found[HEADER] = traceparent
+    if current_ids().get(STATE_HEADER) == LOOK:
+        found[STATE_HEADER] = LOOK
     return found
+
+
+def is_look(method: str, global_id: str | None, tracestate: str | None) -> bool:
+    """Whether a request only looks, and belongs to no story that changes something or that a client names."""
+    return method in ("GET", "HEAD") and (global_id is None or tracestate == LOOK)
+
+
+def usual_level() -> int:
+    """The level of a line about work that went well: info when it changes something for a request."""
+    ids = current_ids()
+    look = ids.get(STATE_HEADER) == LOOK
+    return logging.INFO if ids.get("request_id") and not look else logging.DEBUG
 
 
 class Span:
@@ -157,7 +174,7 @@ class Span:
         self.ended = True
         seconds = time.perf_counter() - self._began
         if level is None:
-            level = logging.INFO if current_ids().get("request_id") else logging.DEBUG
+            level = usual_level()
         if self._logger.says(level):
             self._logger.at(
                 level, f"{self.kind} {outcome}", what=self.name, **fields,
