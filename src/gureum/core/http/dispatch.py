@@ -158,8 +158,14 @@ class Dispatcher:
             global_id = None
         name = "unmatched"
         headers: list[tuple[str, str]] = []
+        look = trace.is_look(request.method, global_id, request.headers.get(trace.STATE_HEADER))
         with (
-            log_ids(request_id=request_id, global_request_id=global_id, traceparent=None),
+            log_ids(
+                request_id=request_id,
+                global_request_id=global_id,
+                traceparent=None,
+                tracestate=trace.LOOK if look else None,
+            ),
             trace.Span(
                 trace.API, self.service.name, self._spans, remote=request.headers.get(trace.HEADER)
             ) as span,
@@ -181,15 +187,11 @@ class Dispatcher:
                 response.headers.append((header, request_id))
             if request.method == "HEAD":
                 response.body = b""
-            # A mere look is not worth a line, unless it belongs to a story, went wrong or was slow.
-            quiet = request.method in ("GET", "HEAD") and global_id is None
             span.name = f"{self.service.name} {name}"
             span.end(
                 "answered",
                 failed=response.status >= 500,
-                level=logging.DEBUG
-                if quiet and response.status < 500 and seconds < _SLOW_S
-                else logging.INFO,
+                level=None if response.status < 500 and seconds < _SLOW_S else logging.INFO,
                 method=request.method,
                 path=request.path,
                 status=response.status,
