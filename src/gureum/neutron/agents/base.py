@@ -9,18 +9,24 @@ the others.
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
 
 from gureum.core import log as logs
 from gureum.core import trace
+from gureum.core.bus.contract import AgentError
 from gureum.core.config import option
 from gureum.core.context import Stories, log_ids
 from gureum.neutron.agents.contract import (
+    INSPECT_S,
     AgentAck,
+    AgentInspection,
     AgentReport,
+    FoundItem,
     Item,
     NetworkAgent,
     StateAnswer,
@@ -99,6 +105,10 @@ class StateBook:
     def all(self, kind: str) -> Mapping[str, Any]:
         """Return the wanted items of a collection by id."""
         return self._items.get(kind, {})
+
+    def ids(self) -> dict[str, list[str]]:
+        """Return every wanted id by collection."""
+        return {kind: sorted(items) for kind, items in self._items.items()}
 
     def get(self, kind: str, item_id: str) -> Any | None:
         """Return one wanted item, or None."""
@@ -198,6 +208,7 @@ class Agent(ABC):
         self._failing = {"converge": "not done yet", "fetch": "", "report": ""}
         self._threads: list[threading.Thread] = []
         self._service: Any = None
+        self._asked: list[tuple[Callable[[], Any], Future[Any]]] = []
 
     # --- what a subclass gives -----------------------------------------------------------------
 
@@ -217,6 +228,13 @@ class Agent(ABC):
     def configurations(self) -> dict[str, Any]:
         """Return what the agents API shows about this agent."""
         return {}
+
+    def look(self, book: StateBook) -> tuple[list[FoundItem], int]:
+        """Return what is not as `book` says, and how many things were compared. Changes nothing."""
+        return [], 0
+
+    def doubt(self) -> None:  # noqa: B027 (an agent that remembers nothing has nothing to forget)
+        """Forget what an earlier pass found, so that the next one looks at everything."""
 
     def on_start(self) -> None:  # noqa: B027 (most agents need none)
         """Prepare the host, in the agent's own thread; it is retried until it passes."""
@@ -248,7 +266,7 @@ class Agent(ABC):
     def serve(self, bus: Any) -> None:
         """Take pokes from the server."""
         self._service = bus.serve(
-            NetworkAgent, self, poke_address(self.binary, self.host), workers=1
+            NetworkAgent, self, poke_address(self.binary, self.host), workers=2
         )
 
     def changed(self, revision: int, kinds: list[str]) -> None:
@@ -263,6 +281,66 @@ class Agent(ABC):
             self._wake_asked = True
             self._fetch_asked = self._fetch_asked or fetch
             self._woken.notify_all()
+
+    def inspect(self) -> AgentInspection:
+        """Compare what is wanted with what is there. Raises: AgentError (it cannot look now)."""
+
+        def work() -> AgentInspection:
+            items, looked_at = self.look(self.book)
+            return AgentInspection(
+                binary=self.binary,
+                host=self.host,
+                revision=self.book.revision,
+                wanted=self.book.ids(),
+                items=tuple(items),
+                problems=tuple(str(problem) for problem in self.problems[:100]),
+                looked_at=looked_at,
+            )
+
+        found: AgentInspection = self._between_passes(work)
+        return found
+
+    def mend(self) -> list[str]:
+        """Fetch, look at everything, converge; return the problems that are left."""
+
+        def work() -> list[str]:
+            self.doubt()
+            with self._woken:
+                self._fetch_asked = True
+            self._fetch_if_due()
+            self._converge_pending()
+            failing = [f"{what}: {text}" for what, text in self._failing.items() if text]
+            return [*failing, *(str(problem) for problem in self.problems)]
+
+        left: list[str] = self._between_passes(work)
+        return left
+
+    def _between_passes(self, work: Callable[[], Any]) -> Any:
+        """Run work in the loop's thread, where nothing changes meanwhile."""
+        done: Future[Any] = Future()
+        with self._woken:
+            if self._stopping or not self._threads:
+                raise AgentError("stopped", f"{self.binary} does not run")
+            self._asked.append((work, done))
+            self._woken.notify_all()
+        try:
+            return done.result(INSPECT_S - 5.0)
+        except FutureTimeout as error:
+            raise AgentError("busy", f"{self.binary} is busy with a pass") from error
+        finally:
+            done.cancel()
+
+    def _answer_asked(self) -> None:
+        with self._woken:
+            asked, self._asked = self._asked, []
+        for work, done in asked:
+            if not done.set_running_or_notify_cancel():
+                continue
+            try:
+                done.set_result(work())
+            except Exception as error:  # border: an agent's worker
+                log.error("look at the host failed", agent=self.binary, exc_info=True)
+                done.set_exception(AgentError("look_failed", _said(error)))
 
     def trouble(self) -> str:
         """Return what keeps the whole agent from its work; nothing when all is well."""
@@ -279,6 +357,9 @@ class Agent(ABC):
         if not self._started():
             return
         while self._wait_for_work():
+            self._answer_asked()
+            if not self._is_pass_due():
+                continue
             ids = self._stories.take()
             if not ids:
                 self._fetch_if_due()
@@ -315,11 +396,16 @@ class Agent(ABC):
             while not self._stopping:
                 now = time.monotonic()
                 due = min(self._fetch_at, self._retry_at)
-                if self._wake_asked or now >= due:
+                if self._wake_asked or self._asked or now >= due:
                     break
                 self._woken.wait(due - now)
-            self._wake_asked = False
             return not self._stopping
+
+    def _is_pass_due(self) -> bool:
+        """Whether a pass is due, and not only somebody who asks."""
+        with self._woken:
+            due, self._wake_asked = self._wake_asked, False
+            return due or time.monotonic() >= min(self._fetch_at, self._retry_at)
 
     def _fetch_if_due(self) -> None:
         now = time.monotonic()

@@ -436,8 +436,58 @@ class NetworkState(Contract, topic="neutron-state", version=1):
         raise NotImplementedError
 
 
+MISSING, EXTRA, BROKEN = "missing", "extra", "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundItem:
+    """One thing of an agent's on its host that is not as it should be.
+
+    `kind` says what it is (switch-port, flows, namespace, device, dnsmasq, …), `owner_id` whose it
+    is: a port, network, router or security group; "" when nobody knows. `fault` is MISSING, EXTRA or
+    BROKEN. `guest_id`: the guest that a switch port carries the mark of.
+    """
+
+    kind: str
+    name: str
+    owner_id: str
+    fault: str
+    text: str = ""
+    guest_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInspection:
+    """What an agent wants and finds, looked up anew between two passes.
+
+    `wanted` holds the ids by collection. `looked_at` counts the things that were compared.
+    """
+
+    binary: str
+    host: str
+    revision: int
+    wanted: dict[str, list[str]]
+    items: tuple[FoundItem, ...] = ()
+    problems: tuple[str, ...] = ()
+    looked_at: int = 0
+
+
+INSPECT_S = 120.0
+"""How long a look at a whole host may take."""
+
+
 class NetworkAgent(Contract, topic="neutron-agent", version=1):
     """Served by every agent under `poke_address(binary, host)`."""
+
+    @call(timeout=INSPECT_S)
+    def inspect(self) -> AgentInspection:
+        """Compare what is wanted with what is there, and change nothing."""
+        raise NotImplementedError
+
+    @call(timeout=INSPECT_S)
+    def mend(self) -> list[str]:
+        """Ask for the state, look at everything and make it true; return the problems left."""
+        raise NotImplementedError
 
     @cast()
     def changed(self, revision: int, kinds: list[str]) -> None:

@@ -32,6 +32,9 @@ POWER_STATE_NUMBERS = {
     SUSPENDED: 7,
 }
 
+INSPECT_S = 120.0
+"""How long a look at a whole host may take."""
+
 POWER_ACTIONS = (
     "start",
     "stop",
@@ -376,6 +379,53 @@ class ExpectedGuests:
     deleted: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class FoundCard:
+    """A network card of a guest. `trouble` says what is wrong with its host side; "" when nothing."""
+
+    mac: str
+    device: str
+    port_id: str = ""
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundGuest:
+    """A guest as it is on the host. `busy`: a job works on it now. `missing`: files it needs."""
+
+    guest_id: str
+    name: str
+    power_state: str
+    cards: tuple[FoundCard, ...] = ()
+    missing: tuple[str, ...] = ()
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPart:
+    """Something of a guest without the guest, or a leftover of the image cache.
+
+    `kind` is "folder" (disks and console log), "tap" (a port of a switch) or "image-part". `age_s`
+    is the time since it last changed, 0 when that is unknown.
+    """
+
+    kind: str
+    name: str
+    guest_id: str = ""
+    age_s: float = 0.0
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostInspection:
+    """Everything of Gureum that a compute host holds, looked up anew."""
+
+    host: str
+    driver: str
+    guests: tuple[FoundGuest, ...] = ()
+    parts: tuple[FoundPart, ...] = ()
+
+
 class ComputeAgent(Contract, topic="compute", version=1):
     """nova-compute, addressed by host."""
 
@@ -429,6 +479,21 @@ class ComputeAgent(Contract, topic="compute", version=1):
     @call(timeout=FAST)
     def power_states(self) -> list[GuestState]:
         """Return the state of every guest on this host that Gureum made."""
+        ...
+
+    @call(timeout=INSPECT_S)
+    def inspect(self) -> HostInspection:
+        """Look at everything of this host that is a guest's, or was. Changes nothing."""
+        ...
+
+    @call(timeout=INSPECT_S)
+    def mend(self) -> None:
+        """Compare guests with the conductor's database now, and mend cards and leftovers."""
+        ...
+
+    @call(timeout=FAST)
+    def remove_part(self, kind: str, name: str) -> None:
+        """Remove a part that `inspect` named; a part of a guest that is there is left alone."""
         ...
 
     @call(timeout=FAST)

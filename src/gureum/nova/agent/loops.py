@@ -70,8 +70,11 @@ class ComputeLoops:
         self._thread: threading.Thread | None = None
         self.last_report_at: float | None = None
         self.trouble = ""
+        self._reconciling = threading.Lock()  # an audit asks for it too
+        worker.reconcile = self.reconcile
         self._tasks = (
             _Task("report", options.report_interval, self.report),
+            _Task("cards", options.report_interval, worker.mend_cards),
             _Task("reconcile", options.sync_power_state_interval, self.reconcile),
             _Task("housekeep", options.image_cache_manager_interval, worker.driver.housekeep),
         )
@@ -152,6 +155,10 @@ class ComputeLoops:
 
     def reconcile(self) -> None:
         """Compare the host's guests with the conductor's."""
+        with self._reconciling:
+            self._reconcile()
+
+    def _reconcile(self) -> None:
         found = {state.guest_id: state for state in self._worker.power_states()}
         leftovers = [one for one in self._worker.driver.leftovers() if one not in found]
         expected = self._state.expected_guests(self._worker.host, [*found, *leftovers])

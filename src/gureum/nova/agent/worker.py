@@ -13,6 +13,7 @@ Three things keep a guest from living twice or after its end:
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from gureum.core import log
 from gureum.core.bus.contract import Fenced
@@ -25,6 +26,7 @@ from gureum.nova.agent.contract import (
     GuestHandle,
     GuestSpec,
     GuestState,
+    HostInspection,
     ImageAccess,
     Inventory,
     PortSpec,
@@ -65,6 +67,7 @@ class ComputeWorker(ComputeAgent):
         self.host = host
         self.driver = driver
         self.orders = Orders()
+        self.reconcile: Callable[[], None] = lambda: None  # the loops say what it means
         self._options = options
         self._journal = journal
         self._open_images = open_images or (
@@ -179,6 +182,31 @@ class ComputeWorker(ComputeAgent):
     def power_states(self) -> list[GuestState]:
         """Return the state of every guest of this host."""
         return self.driver.guest_states()
+
+    def inspect(self) -> HostInspection:
+        """Look at guests and parts; what a job works on is marked as busy."""
+        guests, parts = self.driver.inspect()
+        busy = self.orders.busy
+        return HostInspection(
+            self.host,
+            self.driver.capabilities().driver,
+            tuple(replace(one, busy=busy(one.guest_id)) for one in guests),
+            tuple(replace(one, busy=bool(one.guest_id) and busy(one.guest_id)) for one in parts),
+        )
+
+    def mend(self) -> None:
+        """Remove image parts of dead fetches, mend cards, and compare with the conductor."""
+        self.mend_cards()
+        self.driver.housekeep()
+        self.reconcile()
+
+    def mend_cards(self) -> None:
+        """Give cards of idle guests their host side back."""
+        self.driver.mend_cards(self.orders.working_on, self.orders.busy)
+
+    def remove_part(self, kind: str, name: str) -> None:
+        """Remove a part that no guest has."""
+        self.driver.remove_part(kind, name)
 
     def console_log(self, guest_id: str, length: int | None) -> str:
         """Return the end of a guest's serial console."""

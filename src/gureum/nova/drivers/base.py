@@ -10,10 +10,13 @@ removes them whole whatever is missing.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from gureum.nova.agent.contract import (
     Capabilities,
+    FoundGuest,
+    FoundPart,
     GuestHandle,
     GuestSpec,
     GuestState,
@@ -53,6 +56,9 @@ class SpawnOrder:
     config_drive: Mapping[str, bytes] | None = field(default=None, repr=False)
     checkpoint: Callable[[], None] = _no_checkpoint
 
+
+Hold = Callable[[str], AbstractContextManager[None]]
+"""Holds a guest against jobs."""
 
 GuestChanged = Callable[[str], None]
 """Called with a guest's id when its state changed; may be called from any thread."""
@@ -95,6 +101,20 @@ class ComputeDriver(ABC):
     @abstractmethod
     def leftovers(self) -> list[str]:
         """Return ids of which parts are left (disks, a tap) without a guest."""
+
+    @abstractmethod
+    def inspect(self) -> tuple[list[FoundGuest], list[FoundPart]]:
+        """Return every guest with its cards and files, and every part that has no guest."""
+
+    def mend_cards(self, hold: Hold, busy: Callable[[str], bool]) -> int:
+        """Give guests back the host side of cards that lost it; returns how many got it.
+
+        Guests that are `busy` are left alone; one that is mended is held meanwhile.
+        """
+        return 0
+
+    def remove_part(self, kind: str, name: str) -> None:  # noqa: B027 - none is a fair answer
+        """Remove a part that `inspect` named and that is no guest's; gone is fine."""
 
     @abstractmethod
     def diagnostics(self, guest_id: str) -> dict[str, int | str]:

@@ -22,6 +22,9 @@ from gureum.nova.agent.contract import (
     SUSPENDED,
     Capabilities,
     CpuInfo,
+    FoundCard,
+    FoundGuest,
+    FoundPart,
     GuestHandle,
     GuestNotFound,
     GuestState,
@@ -38,6 +41,7 @@ from gureum.nova.drivers.base import (
     GuestChanged,
     HasConsoles,
     HasInterfaces,
+    Hold,
     SpawnOrder,
     last_lines,
 )
@@ -123,6 +127,8 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
         self._lock = threading.RLock()
         self._guests: dict[str, _Guest] = {}
         self._changed: GuestChanged = lambda guest_id: None
+        self._litter: list[FoundPart] = []
+        self._unplugged: set[str] = set()
         if path is not None and path.exists():
             stored = msgspec.json.decode(path.read_bytes(), type=list[_Guest])
             self._guests = {guest.id: guest for guest in stored}
@@ -207,6 +213,7 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
         self.faults.check("destroy")
         _pause(self.host.destroy_s)
         with self._lock:
+            self._litter = [one for one in self._litter if one.guest_id != guest_id]
             if self._guests.pop(guest_id, None) is not None:
                 self._keep()
 
@@ -234,8 +241,60 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
             return [GuestState(guest.id, guest.power_state) for guest in self._guests.values()]
 
     def leftovers(self) -> list[str]:
-        """Nothing is ever left half."""
-        return []
+        """Return the guests of folders that tests left here."""
+        with self._lock:
+            return sorted(part.guest_id for part in self._litter if part.kind == "folder")
+
+    def inspect(self) -> tuple[list[FoundGuest], list[FoundPart]]:
+        """Return guests, their cards, and what `litter` and `unplug` did to them."""
+        with self._lock:
+            found = [
+                FoundGuest(
+                    guest.id,
+                    guest.name,
+                    guest.power_state,
+                    tuple(
+                        FoundCard(
+                            "", f"tap{port[:11]}", port,
+                            "its tap is gone" if port in self._unplugged else "",
+                        )
+                        for port in guest.ports
+                    ),
+                )
+                for guest in self._guests.values()
+            ]  # fmt: skip
+            return found, list(self._litter)
+
+    def mend_cards(self, hold: Hold, busy: Callable[[str], bool]) -> int:
+        """Plug in again what `unplug` took out."""
+        with self._lock:
+            guests = {port: guest.id for guest in self._guests.values() for port in guest.ports}
+            ports = [port for port in self._unplugged if port in guests]
+        for port in ports:
+            if not busy(guests[port]):
+                with hold(guests[port]):
+                    self._unplugged.discard(port)
+        return len(ports)
+
+    def remove_part(self, kind: str, name: str) -> None:
+        """Forget one piece of litter."""
+        with self._lock:
+            self._litter = [one for one in self._litter if (one.kind, one.name) != (kind, name)]
+
+    def litter(self, part: FoundPart) -> None:
+        """Leave a part without a guest behind, as a crash would."""
+        with self._lock:
+            self._litter.append(part)
+
+    def unplug(self, port_id: str) -> None:
+        """Take a card's tap away, as an operator's slip would."""
+        with self._lock:
+            self._unplugged.add(port_id)
+
+    def housekeep(self) -> None:
+        """Forget parts of images."""
+        with self._lock:
+            self._litter = [one for one in self._litter if one.kind != "image-part"]
 
     def diagnostics(self, guest_id: str) -> dict[str, int | str]:
         """Return imagined counters."""

@@ -9,10 +9,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
+
 from gureum.core import log as logs
 from gureum.core.runner import Runner
 from gureum.neutron.agents.base import Agent, Changes, Problem, Reports, StateBook
-from gureum.neutron.agents.contract import DHCP_AGENT, DhcpNetwork, DhcpState
+from gureum.neutron.agents.contract import (
+    BROKEN,
+    DHCP_AGENT,
+    DhcpNetwork,
+    DhcpState,
+    FoundItem,
+)
 from gureum.neutron.agents.dhcp.config import DhcpAgentOptions
 from gureum.neutron.agents.dhcp.network import NetworkDriver
 from gureum.neutron.agents.plumbing.announce import Announcer
@@ -86,6 +94,27 @@ class DhcpAgent(Agent):
         """Stop announcing."""
         self._announcer.stop()
 
+    def doubt(self) -> None:
+        """Look at every network in the next pass."""
+        self._verify_at = 0.0
+
+    def look(self, book: StateBook) -> tuple[list[FoundItem], int]:
+        """Compare every network with what is there, and find what is left of others."""
+        around = self._plugger.look()
+        wanted = book.all(_KIND)
+        others = (self._driver.known() | around.owner_ids()) - set(wanted)
+        items: list[FoundItem] = []
+        for network in wanted.values():
+            try:
+                items += self._driver.look(network, around)
+            except (ValueError, OSError, NetlinkError) as error:
+                items.append(FoundItem("network", network.id, network.id, BROKEN, str(error)))
+        for network_id in sorted(others):
+            items += self._driver.remains(network_id, around)
+        for device in around.strayed():
+            items.append(FoundItem("device", device, device, BROKEN, "it is in no namespace"))
+        return items + self._driver.strays(), len(wanted) + len(others)
+
     def converge(self, book: StateBook, changes: Changes) -> list[Problem]:
         """Make changed networks as wanted; from time to time look at all, and for leftovers."""
         around = self._plugger.look()
@@ -94,6 +123,7 @@ class DhcpAgent(Agent):
         ids = set(wanted) if verify else changes.of(_KIND) | self._drifted(wanted, around)
         gone = changes.removed.get(_KIND, set()) - set(wanted)
         if verify:
+            self._driver.end_strays()
             gone |= (self._driver.known() | around.owner_ids()) - set(wanted)
         self._served = set()
         results = self._each(gone, lambda item: self._remove(item, around))

@@ -12,13 +12,20 @@ from pathlib import Path
 
 from gureum.core import log as logs
 from gureum.core.runner import CommandError, Runner
-from gureum.neutron.agents.contract import DhcpNetwork
+from gureum.neutron.agents.contract import BROKEN, EXTRA, MISSING, DhcpNetwork, FoundItem
 from gureum.neutron.agents.dhcp import leases
 from gureum.neutron.agents.dhcp.config import DhcpAgentOptions
 from gureum.neutron.agents.dhcp.plan import Files, Plan, dnsmasq_args, plan, serves, tap
 from gureum.neutron.agents.plumbing import netns, packets, proxy
 from gureum.neutron.agents.plumbing.announce import Announcement, Announcer
-from gureum.neutron.agents.plumbing.daemons import Daemon, Daemons, has_dead
+from gureum.neutron.agents.plumbing.daemons import (
+    Daemon,
+    Daemons,
+    end_strays,
+    fault_of,
+    has_dead,
+    strays,
+)
 from gureum.neutron.agents.plumbing.files import digest, remove_tree, write_if_changed
 from gureum.neutron.agents.plumbing.links import Links
 from gureum.neutron.agents.plumbing.ovsports import OvsPort
@@ -26,6 +33,7 @@ from gureum.neutron.agents.plumbing.plug import Plugger, Surroundings
 
 log = logs.get(__name__)
 
+_PROGRAMS = ("dnsmasq", "haproxy")
 _SYSCTLS = {
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/all/promote_secondaries": "1",
@@ -67,7 +75,7 @@ class NetworkDriver:
 
         Raises: ValueError, CommandError, OSError, NetlinkError.
         """
-        wanted = plan(network, self._options)
+        wanted = plan(network, self._options, ipv6=proxy.has_ipv6())
         if wanted is None:
             self.remove(network.id, around)
             return ()
@@ -98,6 +106,64 @@ class NetworkDriver:
             self._namespaces.remove(name)
             log.info("network removed", network_id=network_id, namespace=name)
         remove_tree(folder)
+
+    # --- an audit's look -----------------------------------------------------------------------
+
+    def look(self, network: DhcpNetwork, around: Surroundings) -> list[FoundItem]:
+        """Say what of one network's DHCP is not as wanted. Raises: ValueError, OSError."""
+        wanted = plan(network, self._options, ipv6=proxy.has_ipv6())
+        if wanted is None:
+            return self.remains(network.id, around)
+        name, folder, owner = self.namespace(network.id), self._state / network.id, network.id
+        if not netns.exists(name):
+            return [FoundItem("namespace", name, owner, MISSING, "it is not there")]
+        items = [
+            FoundItem("device", device, owner, EXTRA, "no port of the network is for it")
+            for device in around.of(self._plugger.owner(owner))
+            if device != wanted.device.name
+        ]
+        with Links(name) as links:
+            faults = links.faults([wanted.device], wanted.routes)
+        items += [FoundItem("device", key, owner, BROKEN, text) for key, text in faults.items()]
+        for key, text in dataclasses.asdict(wanted.files).items():
+            if not _holds(folder / key, text):
+                items.append(FoundItem("dhcp-file", str(folder / key), owner, BROKEN, "it differs"))
+        args = dnsmasq_args(wanted, folder, self._options)
+        daemons = [Daemon("dnsmasq", name, args, folder / "dnsmasq.pid")]
+        if wanted.metadata:
+            daemons.append(self._proxy(wanted, name, folder).daemon)
+        for daemon in daemons:
+            fault = fault_of(daemon)
+            if fault:
+                items.append(FoundItem(daemon.name, name, owner, MISSING, fault))
+        return items
+
+    def remains(self, network_id: str, around: Surroundings) -> list[FoundItem]:
+        """Say what is left of a network that is not served here."""
+        name, folder = self.namespace(network_id), self._state / network_id
+        text = "its network is not served here"
+        items = [
+            FoundItem("device", device, network_id, EXTRA, text)
+            for device in around.of(self._plugger.owner(network_id))
+        ]
+        if netns.exists(name):
+            items.append(FoundItem("namespace", name, network_id, EXTRA, text))
+        if folder.exists():
+            items.append(FoundItem("dhcp-files", str(folder), network_id, EXTRA, text))
+        return items
+
+    def strays(self) -> list[FoundItem]:
+        """Return daemons of our folders that no pid file names."""
+        return [
+            FoundItem(
+                one.program, f"process {one.pid}", one.owner_id, EXTRA, "no pid file names it"
+            )
+            for one in strays(self._state, _PROGRAMS)
+        ]
+
+    def end_strays(self) -> int:
+        """End them."""
+        return end_strays(self._state, _PROGRAMS)
 
     # --- steps ---------------------------------------------------------------------------------
 
@@ -167,18 +233,24 @@ class NetworkDriver:
         if not wanted.metadata:
             self._daemons.stop("haproxy", folder / "haproxy.pid")
             return
+        wanted_proxy = self._proxy(wanted, name, folder)
+        wanted_proxy.write()
+        self._daemons.ensure(wanted_proxy.daemon)
+
+    def _proxy(self, wanted: Plan, name: str, folder: Path) -> proxy.Proxy:
         options = proxy.ProxyOptions(
             self._options.metadata_proxy_socket,
             self._options.metadata_proxy_user,
             self._options.metadata_proxy_group,
             self._options.metadata_connections,
         )
-        binds = (f"{proxy.METADATA_IPV4}:{proxy.METADATA_PORT}",)
-        self._daemons.ensure(
-            proxy.proxy_daemon(
-                options, name, folder, binds, proxy.NETWORK_HEADER, wanted.network.id
-            )
-        )
+        binds = []
+        if wanted.metadata_ipv4:
+            binds.append(f"{proxy.METADATA_IPV4}:{proxy.METADATA_PORT}")
+        if wanted.metadata_ipv6:
+            binds.append(proxy.bind_ipv6(wanted.device.name))
+        owner_id = wanted.network.id
+        return proxy.proxy_of(options, name, folder, tuple(binds), proxy.NETWORK_HEADER, owner_id)
 
 
 def _own_in(wanted: Plan, address: str) -> str | None:

@@ -14,7 +14,7 @@ from gureum.neutron.agents.contract import DhcpNetwork, DhcpPort, FixedIp, Subne
 from gureum.neutron.agents.dhcp.config import DhcpAgentOptions
 from gureum.neutron.agents.dhcp.options import BadOption, is_hostname, typed
 from gureum.neutron.agents.plumbing.links import Device, RouteHop, canonical
-from gureum.neutron.agents.plumbing.proxy import METADATA_IPV4
+from gureum.neutron.agents.plumbing.proxy import METADATA_IPV4, METADATA_IPV6
 
 _DHCPV6_MODES = ("dhcpv6-stateful", "dhcpv6-stateless")
 _NO_SERVER = ("0.0.0.0", "::")
@@ -50,10 +50,16 @@ class Plan:
     served: tuple[Served, ...]
     device: Device
     routes: tuple[RouteHop, ...]
-    metadata: bool
+    metadata_ipv4: bool
+    metadata_ipv6: bool
     files: Files
     bindings: dict[str, str]
     refused: tuple[str, ...]
+
+    @property
+    def metadata(self) -> bool:
+        """Whether metadata is served at all."""
+        return self.metadata_ipv4 or self.metadata_ipv6
 
 
 def tap(port_id: str) -> str:
@@ -83,9 +89,10 @@ def serves(network: DhcpNetwork) -> bool:
     return network.admin_state_up and any(map(wants_dhcp, network.subnets))
 
 
-def plan(network: DhcpNetwork, options: DhcpAgentOptions) -> Plan | None:
+def plan(network: DhcpNetwork, options: DhcpAgentOptions, *, ipv6: bool = True) -> Plan | None:
     """Return what a network wants of its namespace, or None when it wants none.
 
+    ipv6: whether the kernel speaks it.
     Raises: ValueError when a subnet wants DHCP and the server made no port for it.
     """
     if not serves(network):
@@ -93,12 +100,16 @@ def plan(network: DhcpNetwork, options: DhcpAgentOptions) -> Plan | None:
     subnets = served(network)
     if not subnets or not network.dhcp_port_id or not network.dhcp_port_mac:
         raise ValueError("the network has no DHCP port yet")
-    metadata = any(one.subnet.ip_version == 4 for one in subnets) and (
-        options.force_metadata or (options.enable_isolated_metadata and network.isolated_metadata)
+    asked = options.force_metadata or (
+        options.enable_isolated_metadata and network.isolated_metadata
     )
+    metadata = asked and any(one.subnet.ip_version == 4 for one in subnets)
+    metadata_ipv6 = asked and ipv6 and any(one.ip_version == 6 for one in network.subnets)
     addresses = [canonical(f"{ip.ip_address}/{ip.prefix_len}") for ip in network.dhcp_port_ips]
     if metadata:
         addresses.append(f"{METADATA_IPV4}/32")
+    if metadata_ipv6:
+        addresses.append(f"{METADATA_IPV6}/64")
     name = tap(network.dhcp_port_id)
     device = Device(name, network.dhcp_port_mac, network.mtu, tuple(addresses))
     domain = domain_of(network, options)
@@ -118,7 +129,15 @@ def plan(network: DhcpNetwork, options: DhcpAgentOptions) -> Plan | None:
         for fixed in (*v4, *v6)
     }
     return Plan(
-        network, subnets, device, _routes(subnets, name), metadata, files, bindings, tuple(refused)
+        network,
+        subnets,
+        device,
+        _routes(subnets, name),
+        metadata,
+        metadata_ipv6,
+        files,
+        bindings,
+        tuple(refused),
     )
 
 

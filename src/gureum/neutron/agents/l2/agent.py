@@ -11,7 +11,16 @@ from typing import Any, ClassVar
 from gureum.core import log as logs
 from gureum.core.runner import Runner
 from gureum.neutron.agents.base import Agent, Changes, Problem, StateBook
-from gureum.neutron.agents.contract import L2_AGENT, NetworkState, StateAnswer, StatusUpdate
+from gureum.neutron.agents.contract import (
+    BROKEN,
+    EXTRA,
+    L2_AGENT,
+    MISSING,
+    FoundItem,
+    NetworkState,
+    StateAnswer,
+    StatusUpdate,
+)
 from gureum.neutron.agents.l2 import networks, pipeline, ports, rules
 from gureum.neutron.agents.l2.config import OvsAgentOptions
 from gureum.neutron.agents.l2.networks import BadNetwork, NetworkView, Uplinks
@@ -130,6 +139,39 @@ class OvsAgent(Agent):
         problems += self._blame(applied)
         self._tell(book, changes, problems)
         return problems
+
+    # --- an audit's look -----------------------------------------------------------------------
+
+    def doubt(self) -> None:
+        """Read the switch's flows again in the next pass."""
+        self._table.doubt()
+
+    def look(self, book: StateBook) -> tuple[list[FoundItem], int]:
+        """Compare flows with the switch's own, and its ports with the wanted ones."""
+        bridge = self._ovsdb.bridge(self.options.integration_bridge)
+        if bridge is None:
+            name = self.options.integration_bridge
+            return [FoundItem("bridge", name, "", MISSING, "the integration bridge is gone")], 1
+        items = []
+        missing, extra = self._table.differences()
+        for (kind, item_id), count in sorted(missing.items()):
+            text = f"{count} flows are missing"
+            items.append(FoundItem("flows", kind, item_id, MISSING, text))
+        for cookie in sorted(extra):
+            items.append(FoundItem("flow", f"{cookie:#x}", "", EXTRA, "no port wants it"))
+        ports = book.all(_PORT)
+        for interface in bridge.interfaces.values():
+            port_id = interface.port_id
+            if port_id is not None and port_id not in ports:
+                guest_id = interface.external_ids.get("vm-id", "")
+                text = "its port is not wanted on this host"
+                items.append(
+                    FoundItem("switch-port", interface.name, port_id, EXTRA, text, guest_id)
+                )
+        for port_id, unwired in self._wiring.unwired.items():
+            if unwired.bad:
+                items.append(FoundItem("flows", _PORT, port_id, BROKEN, unwired.reason))
+        return items, len(self._table.flows()) + len(bridge.interfaces)
 
     # --- what a change touches --------------------------------------------------------------------
 

@@ -8,10 +8,20 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
+
 from gureum.core import log as logs
-from gureum.core.runner import Runner
+from gureum.core.runner import CommandError, Runner
 from gureum.neutron.agents.base import Agent, Changes, Problem, Reports, StateBook
-from gureum.neutron.agents.contract import L3_AGENT, FloatingIp, L3State, Router, StatusUpdate
+from gureum.neutron.agents.contract import (
+    BROKEN,
+    L3_AGENT,
+    FloatingIp,
+    FoundItem,
+    L3State,
+    Router,
+    StatusUpdate,
+)
 from gureum.neutron.agents.l3.config import L3AgentOptions
 from gureum.neutron.agents.l3.router import RouterDriver
 from gureum.neutron.agents.plumbing.announce import Announcer
@@ -88,6 +98,27 @@ class L3Agent(Agent):
         """Stop announcing."""
         self._announcer.stop()
 
+    def doubt(self) -> None:
+        """Look at every router in the next pass."""
+        self._verify_at = 0.0
+
+    def look(self, book: StateBook) -> tuple[list[FoundItem], int]:
+        """Compare every router with what is there, and find what is left of others."""
+        around = self._plugger.look()
+        wanted = book.all(_KIND)
+        others = (self._driver.known() | around.owner_ids()) - set(wanted)
+        items: list[FoundItem] = []
+        for router in wanted.values():
+            try:
+                items += self._driver.look(router, around)
+            except (CommandError, OSError, NetlinkError) as error:
+                items.append(FoundItem("router", router.id, router.id, BROKEN, str(error)))
+        for router_id in sorted(others):
+            items += self._driver.remains(router_id, around)
+        for device in around.strayed():
+            items.append(FoundItem("device", device, device, BROKEN, "it is in no namespace"))
+        return items + self._driver.strays(), len(wanted) + len(others)
+
     def converge(self, book: StateBook, changes: Changes) -> list[Problem]:
         """Make changed routers as wanted; from time to time look at all, and for leftovers."""
         around = self._plugger.look()
@@ -96,6 +127,7 @@ class L3Agent(Agent):
         ids = set(wanted) if verify else changes.of(_KIND) | self._drifted(wanted, around)
         gone = changes.removed.get(_KIND, set()) - set(wanted)
         if verify:
+            self._driver.end_strays()
             gone |= (self._driver.known() | around.owner_ids()) - set(wanted)
         results = self._each(gone, lambda item: self._remove(item, around))
         results |= self._each(ids & set(wanted), lambda item: self._apply(wanted[item], around))

@@ -38,6 +38,10 @@ class RouterNat:
             )
         return nat.gone(found, want)
 
+    def differs(self, namespace: str, want: nat.NatTable) -> bool:
+        """Return whether the table is not as wanted; changes nothing."""
+        return bool(nat.batch(self.found(namespace), want))
+
     def cut(self, namespace: str, address: str) -> None:
         """End the connections that use an outside address, in both directions."""
         for side in ("--orig-dst", "--reply-dst"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gureum.neutron.agents.contract import Router, RouterPort, SubnetInfo
 from gureum.neutron.agents.plumbing.links import Device, RouteHop, canonical
+from gureum.neutron.agents.plumbing.proxy import METADATA_IPV6
 
 INTERNAL_PREFIX = "qr-"
 GATEWAY_PREFIX = "qg-"
@@ -26,11 +27,15 @@ class PlannedPort:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything wanted in one router namespace; `refused` says what cannot be made true."""
+    """Everything wanted in one router namespace; `refused` says what cannot be made true.
+
+    ipv6_metadata: the devices on which the metadata service has its IPv6 address.
+    """
 
     ports: tuple[PlannedPort, ...]
     routes: tuple[RouteHop, ...]
     refused: tuple[str, ...]
+    ipv6_metadata: tuple[str, ...] = ()
 
     @property
     def gateway(self) -> PlannedPort | None:
@@ -43,13 +48,25 @@ def device_name(prefix: str, port_id: str) -> str:
     return f"{prefix}{port_id[:11]}"
 
 
-def plan(router: Router) -> Plan:
+def plan(router: Router, *, ipv6_metadata: bool = False) -> Plan:
     """Return what a router wants of its namespace."""
-    ports = [_port(port, INTERNAL_PREFIX, ()) for port in router.interfaces]
+    asked = [
+        port.id
+        for port in router.interfaces
+        if ipv6_metadata
+        and port.admin_state_up
+        and any(subnet.ip_version == 6 for subnet in port.subnets)
+    ]
+    address = (f"{METADATA_IPV6}/64",)
+    ports = [
+        _port(port, INTERNAL_PREFIX, address if port.id in asked else ())
+        for port in router.interfaces
+    ]
     if router.gateway:
         ports.append(_port(router.gateway, GATEWAY_PREFIX, _floating_addresses(router)))
     routes, refused = _routes(router, ports)
-    return Plan(tuple(ports), tuple(routes), tuple(refused))
+    devices = tuple(device_name(INTERNAL_PREFIX, port_id) for port_id in asked)
+    return Plan(tuple(ports), tuple(routes), tuple(refused), devices)
 
 
 def own_addresses(port: RouterPort) -> list[str]:

@@ -11,14 +11,21 @@ from pathlib import Path
 
 from gureum.core import log as logs
 from gureum.core.runner import CommandError, Runner
-from gureum.neutron.agents.contract import Router
+from gureum.neutron.agents.contract import BROKEN, EXTRA, MISSING, FoundItem, Router
 from gureum.neutron.agents.l3 import nat
 from gureum.neutron.agents.l3.config import L3AgentOptions
 from gureum.neutron.agents.l3.nftables import RouterNat
 from gureum.neutron.agents.l3.plan import Plan, plan, radvd_config
 from gureum.neutron.agents.plumbing import netns, proxy
 from gureum.neutron.agents.plumbing.announce import Announcement, Announcer
-from gureum.neutron.agents.plumbing.daemons import Daemon, Daemons, has_dead
+from gureum.neutron.agents.plumbing.daemons import (
+    Daemon,
+    Daemons,
+    end_strays,
+    fault_of,
+    has_dead,
+    strays,
+)
 from gureum.neutron.agents.plumbing.files import digest, remove_tree, write_if_changed
 from gureum.neutron.agents.plumbing.links import Links
 from gureum.neutron.agents.plumbing.ovsports import OvsPort
@@ -26,6 +33,7 @@ from gureum.neutron.agents.plumbing.plug import Plugger, Surroundings
 
 log = logs.get(__name__)
 
+_PROGRAMS = ("haproxy", "radvd")
 _SYSCTLS = {
     "ipv4/ip_forward": "1",
     "ipv4/conf/all/rp_filter": "0",
@@ -84,7 +92,7 @@ class RouterDriver:
         name = self.namespace(router.id)
         if self._namespaces.ensure(name):
             log.info("router made", router_id=router.id, namespace=name)
-        wanted = plan(router)
+        wanted = plan(router, ipv6_metadata=self._serves_ipv6())
         rules = nat.wanted(router, self._metadata_port())
         rerouted = self._nat.converge(name, rules)
         stale = self._plug(router, wanted, around, name)
@@ -93,7 +101,7 @@ class RouterDriver:
         self._plugger.unplug(stale, name)
         for step in (self._converge_metadata, self._converge_radvd):
             try:
-                step(router, name, folder)
+                step(router, wanted, name, folder)
             except (CommandError, OSError) as error:  # traffic flows all the same
                 refused.append(str(error))
         return Outcome((*wanted.refused, *refused))
@@ -108,6 +116,71 @@ class RouterDriver:
             self._namespaces.remove(name)
             log.info("router removed", router_id=router_id, namespace=name)
         remove_tree(folder)
+
+    # --- an audit's look -----------------------------------------------------------------------
+
+    def look(self, router: Router, around: Surroundings) -> list[FoundItem]:
+        """Say what of one router is not as wanted. Raises: CommandError, OSError, NetlinkError."""
+        if not router.admin_state_up:
+            return self.remains(router.id, around)
+        wanted, owner = plan(router, ipv6_metadata=self._serves_ipv6()), router.id
+        name, folder = self.namespace(owner), self._state / owner
+        if not netns.exists(name):
+            return [FoundItem("namespace", name, owner, MISSING, "it is not there")]
+        devices = [planned.device for planned in wanted.ports]
+        names = {device.name for device in devices}
+        items = [
+            FoundItem("device", device, owner, EXTRA, "no port of the router is for it")
+            for device in around.of(self._plugger.owner(owner))
+            if device not in names
+        ]
+        with Links(name) as links:
+            faults = links.faults(devices, wanted.routes)
+        items += [FoundItem("device", key, owner, BROKEN, text) for key, text in faults.items()]
+        if self._nat.differs(name, nat.wanted(router, self._metadata_port())):
+            items.append(FoundItem("nat", name, owner, BROKEN, "the nftables rules differ"))
+        for daemon in self._wanted_daemons(router, wanted, name, folder):
+            fault = fault_of(daemon)
+            if fault:
+                items.append(FoundItem(daemon.name, name, owner, MISSING, fault))
+        return items
+
+    def remains(self, router_id: str, around: Surroundings) -> list[FoundItem]:
+        """Say what is left of a router that is not here."""
+        name, folder = self.namespace(router_id), self._state / router_id
+        text = "its router is not on this host"
+        items = [
+            FoundItem("device", device, router_id, EXTRA, text)
+            for device in around.of(self._plugger.owner(router_id))
+        ]
+        if netns.exists(name):
+            items.append(FoundItem("namespace", name, router_id, EXTRA, text))
+        if folder.exists():
+            items.append(FoundItem("router-files", str(folder), router_id, EXTRA, text))
+        return items
+
+    def strays(self) -> list[FoundItem]:
+        """Return daemons of our folders that no pid file names."""
+        return [
+            FoundItem(
+                one.program, f"process {one.pid}", one.owner_id, EXTRA, "no pid file names it"
+            )
+            for one in strays(self._state, _PROGRAMS)
+        ]
+
+    def end_strays(self) -> int:
+        """End them."""
+        return end_strays(self._state, _PROGRAMS)
+
+    def _wanted_daemons(
+        self, router: Router, wanted: Plan, name: str, folder: Path
+    ) -> list[Daemon]:
+        daemons = []
+        if self._metadata_port() is not None and router.interfaces:
+            daemons.append(self._proxy(router, wanted, name, folder).daemon)
+        if self._radvd_text(router):
+            daemons.append(self._radvd(name, folder))
+        return daemons
 
     # --- steps ---------------------------------------------------------------------------------
 
@@ -155,34 +228,47 @@ class RouterDriver:
     def _metadata_port(self) -> int | None:
         return self._options.metadata_port if self._options.enable_metadata_proxy else None
 
-    def _converge_metadata(self, router: Router, name: str, folder: Path) -> None:
-        port = self._metadata_port()
-        if port is None or not router.interfaces:
+    def _serves_ipv6(self) -> bool:
+        return self._metadata_port() is not None and proxy.has_ipv6()
+
+    def _converge_metadata(self, router: Router, wanted: Plan, name: str, folder: Path) -> None:
+        if self._metadata_port() is None or not router.interfaces:
             self._daemons.stop("haproxy", folder / "haproxy.pid")
             return
+        wanted_proxy = self._proxy(router, wanted, name, folder)
+        wanted_proxy.write()
+        self._daemons.ensure(wanted_proxy.daemon)
+
+    def _proxy(self, router: Router, wanted: Plan, name: str, folder: Path) -> proxy.Proxy:
         options = proxy.ProxyOptions(
             self._options.metadata_proxy_socket,
             self._options.metadata_proxy_user,
             self._options.metadata_proxy_group,
             self._options.metadata_connections,
         )
-        binds = (f"0.0.0.0:{port}",)
-        self._daemons.ensure(
-            proxy.proxy_daemon(options, name, folder, binds, proxy.ROUTER_HEADER, router.id)
-        )
+        binds = [f"0.0.0.0:{self._metadata_port()}"]
+        binds += [proxy.bind_ipv6(device) for device in wanted.ipv6_metadata]
+        return proxy.proxy_of(options, name, folder, tuple(binds), proxy.ROUTER_HEADER, router.id)
 
-    def _converge_radvd(self, router: Router, name: str, folder: Path) -> None:
-        text = radvd_config(
+    def _radvd_text(self, router: Router) -> str:
+        return radvd_config(
             router, self._options.min_rtr_adv_interval_s, self._options.max_rtr_adv_interval_s
         )
+
+    def _radvd(self, name: str, folder: Path) -> Daemon:
         pid_file, config = folder / "radvd.pid", folder / "radvd.conf"
+        args = ("radvd", "-C", str(config), "-p", str(pid_file), "-m", "none")
+        return Daemon("radvd", name, args, pid_file)
+
+    def _converge_radvd(self, router: Router, _wanted: Plan, name: str, folder: Path) -> None:
+        text = self._radvd_text(router)
+        config = folder / "radvd.conf"
         if not text:
-            self._daemons.stop("radvd", pid_file)
+            self._daemons.stop("radvd", folder / "radvd.pid")
             config.unlink(missing_ok=True)
             return
         write_if_changed(config, text)
-        args = ("radvd", "-C", str(config), "-p", str(pid_file), "-m", "none")
-        daemon = Daemon("radvd", name, args, pid_file)
+        daemon = self._radvd(name, folder)
         started = self._daemons.ensure(daemon)
         read, stamp = folder / "radvd.read", digest({"radvd.conf": text})
         if not started and (not read.exists() or read.read_text() != stamp):

@@ -6,12 +6,15 @@ Owns: the parts' life and the heartbeat. It wants no state of the server: it ask
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gureum.core import log as logs
 from gureum.neutron.agents.base import Agent, Changes, Problem, Reports, StateBook
-from gureum.neutron.agents.contract import METADATA_AGENT
+from gureum.neutron.agents.contract import METADATA_AGENT, MISSING, FoundItem
 from gureum.neutron.agents.metadata.config import MetadataAgentOptions
 from gureum.neutron.agents.metadata.forward import Forwarder
 from gureum.neutron.agents.metadata.server import SocketServer
 from gureum.neutron.agents.metadata.targets import Directory, Targets
+
+log = logs.get(__name__)
 
 
 class MetadataServer(Reports, Directory, Protocol):
@@ -85,5 +88,15 @@ class MetadataAgent(Agent):
         return _NoState()
 
     def converge(self, book: StateBook, changes: Changes) -> list[Problem]:
-        """Return that all is well."""
+        """Listen again when the socket's file is not ours any more."""
+        if not self._socket.is_reachable():
+            log.warning("metadata socket is gone, it is made anew")
+            self._socket.listen()
         return []
+
+    def look(self, book: StateBook) -> tuple[list[FoundItem], int]:
+        """Look whether the proxies reach us."""
+        if self._socket.is_reachable():
+            return [], 1
+        path = self._options.metadata_proxy_socket
+        return [FoundItem("metadata-socket", path, "", MISSING, "the proxies cannot reach it")], 1

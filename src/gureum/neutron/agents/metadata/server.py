@@ -95,9 +95,23 @@ class SocketServer:
         self._listening: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
+        self._inode = (0, 0)
 
     def start(self) -> None:
-        """Listen. A socket that a former agent left is replaced in one step."""
+        """Listen, unless that is so already."""
+        if not self.is_reachable():
+            self.listen()
+
+    def is_reachable(self) -> bool:
+        """Return whether the file in the folder is the socket that we listen on."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return False
+        return self._listening is not None and (found.st_dev, found.st_ino) == self._inode
+
+    def listen(self) -> None:
+        """Listen anew. A socket that a former agent left is replaced in one step."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         new = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         with contextlib.suppress(FileNotFoundError):
@@ -112,9 +126,17 @@ class SocketServer:
             os.chown(new, -1, grp.getgrnam(self._group).gr_gid)
             os.chmod(new, 0o660)
         listening.listen(self._backlog)
+        status = os.stat(new)
         os.replace(new, self._path)
-        self._listening = listening
-        self._thread = threading.Thread(target=self._accept, name="metadata-accept", daemon=True)
+        former, self._listening = self._listening, listening
+        self._inode = (status.st_dev, status.st_ino)
+        if former is not None:
+            with contextlib.suppress(OSError):
+                former.shutdown(socket.SHUT_RDWR)
+            former.close()
+        self._thread = threading.Thread(
+            target=self._accept, args=(listening,), name="metadata-accept", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -126,16 +148,15 @@ class SocketServer:
             self._listening.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _accept(self) -> None:
-        assert self._listening is not None
-        while not self._stopping:
+    def _accept(self, listening: socket.socket) -> None:
+        while not self._stopping and listening is self._listening:
             self._free.acquire()  # full: the next ones wait in the kernel's queue
             try:
-                connection, _ = self._listening.accept()
+                connection, _ = listening.accept()
                 self._pool.submit(self._serve, connection)
             except (OSError, RuntimeError) as error:
                 self._free.release()
-                if not self._stopping:
+                if not self._stopping and listening is self._listening:
                     log.warning("metadata connection not taken", error=error)
                     threading.Event().wait(0.1)
 

@@ -137,6 +137,20 @@ class FlowTable:
         self._installed = None
         return False
 
+    def doubt(self) -> None:
+        """Forget what is installed, so that the next commit looks."""
+        self._installed = None
+
+    def differences(self) -> tuple[dict[Unit, int], set[int]]:
+        """Look now: how many flows each unit misses, and the cookies that nobody wants."""
+        found = self._dump_cookies()
+        missing: dict[Unit, int] = {}
+        for flow, units in self._holders.items():
+            if flow.cookie not in found:
+                for unit in units:
+                    missing[unit] = missing.get(unit, 0) + 1
+        return missing, found - set(self._wanted)
+
     # --- inside -----------------------------------------------------------------------------------
 
     def _apply(

@@ -32,6 +32,15 @@ class Daemon:
     pid_file: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A process on files of ours that is not the one the pid file names; `owner_id` is the folder."""
+
+    pid: int
+    program: str
+    owner_id: str
+
+
 class Daemons:
     """Keeps wanted daemons running."""
 
@@ -76,6 +85,48 @@ class Daemons:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{daemon.name} in {daemon.namespace} wrote no pid file")
             time.sleep(0.01)
+
+
+def strays(state: Path, programs: Sequence[str]) -> list[Stray]:
+    """Return processes of our folders that no pid file names: duplicates, or of a removed folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        pid = int(entry.name)
+        line = _command_line(pid)
+        if not line or os.path.basename(line[0]) not in programs or not netns.is_alive(pid):
+            continue
+        program = os.path.basename(line[0])
+        owner = next((o for part in line if (o := _owner_in(part, state))), "")
+        if owner and _pid_from(state / owner / f"{program}.pid") != pid:
+            found.append(Stray(pid, program, owner))
+    return found
+
+
+def _owner_in(argument: str, state: Path) -> str:
+    """Return the folder below `state` that an argument names a file of."""
+    _, mark, rest = argument.partition(f"{state}/")
+    return rest.partition("/")[0] if mark and "/" in rest else ""
+
+
+def end_strays(state: Path, programs: Sequence[str]) -> int:
+    """End the processes that `strays` finds; returns how many."""
+    found = strays(state, programs)
+    for stray in found:
+        log.warning("stray daemon is ended", daemon=stray.program, pid=stray.pid)
+    netns.end_processes([stray.pid for stray in found])
+    return len(found)
+
+
+def fault_of(daemon: Daemon) -> str:
+    """Say what is wrong with a daemon that should run; "" when nothing is."""
+    pid = running(daemon)
+    if pid is None:
+        return "it does not run"
+    if _command_line(pid) != daemon.args:
+        return "it runs with other arguments"
+    return "" if netns.is_in(pid, daemon.namespace) else "it runs in another namespace"
 
 
 def has_dead(folder: Path) -> bool:

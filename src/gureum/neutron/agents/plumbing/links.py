@@ -15,6 +15,9 @@ from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-unty
 
 from gureum.neutron.agents.plumbing.netns import entered, write_sysctl
 
+ROUTES = "routes"
+KEPT_LINK_LOCAL = ("fe80::a9fe:a9fe",)
+"""Link-local addresses that are ours: that of the metadata service."""
 _PROTO_STATIC = 4
 _MAIN = 254
 _NODAD = 0x02
@@ -112,7 +115,8 @@ class Links:
         addresses: dict[int, set[str]] = {}
         for message in self._netlink.get_addr():
             address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-            if message["family"] == socket.AF_INET6 and message["scope"] != 0:
+            kernels_own = message["family"] == socket.AF_INET6 and message["scope"] != 0
+            if kernels_own and address not in KEPT_LINK_LOCAL:
                 continue
             text = canonical(f"{address}/{message['prefixlen']}")
             addresses.setdefault(message["index"], set()).add(text)
@@ -152,6 +156,37 @@ class Links:
         if wanted.up and not actual.up:
             return listed  # neighbours may hold an older place for all of them
         return fresh
+
+    def faults(self, devices: Iterable[Device], routes: Iterable[RouteHop]) -> dict[str, str]:
+        """Say by device (or "routes") what is not as wanted; nothing is changed."""
+        found, faults = self.found(), {}
+        for device in devices:
+            actual = found.get(device.name)
+            if actual is None:
+                faults[device.name] = "it is not there"
+                continue
+            wrong = []
+            if actual.up != device.up:
+                wrong.append("it is down" if device.up else "it is up")
+            if actual.mac_address.lower() != device.mac_address.lower():
+                wrong.append(f"its MAC address is {actual.mac_address}")
+            if actual.mtu != device.mtu:
+                wrong.append(f"its MTU is {actual.mtu}")
+            listed = {canonical(address) for address in device.addresses}
+            wrong += [f"address {text} is missing" for text in sorted(listed - actual.addresses)]
+            wrong += [f"address {text} is too much" for text in sorted(actual.addresses - listed)]
+            if wrong:
+                faults[device.name] = ", ".join(wrong)
+        groups = _grouped(routes, {name: one.index for name, one in found.items()})
+        actual_routes = self._static_routes()
+        differ = {
+            key
+            for key in set(groups) | set(actual_routes)
+            if key not in groups or _shape(groups[key]) != actual_routes.get(key)
+        }
+        if differ:
+            faults[ROUTES] = f"routes differ: {', '.join(sorted(differ))}"
+        return faults
 
     def _add_address(self, index: int, text: str) -> None:
         interface = ipaddress.ip_interface(text)

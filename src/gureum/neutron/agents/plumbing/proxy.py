@@ -13,6 +13,7 @@ from gureum.neutron.agents.plumbing.daemons import Daemon
 from gureum.neutron.agents.plumbing.files import write_if_changed
 
 METADATA_IPV4 = "169.254.169.254"
+METADATA_IPV6 = "fe80::a9fe:a9fe"
 METADATA_PORT = 80
 NETWORK_HEADER = "X-Neutron-Network-ID"
 ROUTER_HEADER = "X-Neutron-Router-ID"
@@ -68,24 +69,46 @@ def proxy_config(options: ProxyOptions, binds: tuple[str, ...], header: str, own
     )
 
 
-def proxy_daemon(
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A wanted proxy: its daemon, and the configuration that has to stand before it starts."""
+
+    daemon: Daemon
+    config: Path
+    text: str
+
+    def write(self) -> None:
+        """Write the configuration; older ones go."""
+        write_if_changed(self.config, self.text)
+        for old in self.config.parent.glob("metadata-*.cfg"):
+            if old != self.config:
+                old.unlink(missing_ok=True)
+
+
+def proxy_of(
     options: ProxyOptions,
     namespace: str,
     folder: Path,
     binds: tuple[str, ...],
     header: str,
     owner_id: str,
-) -> Daemon:
-    """Write the configuration and return the daemon that uses it.
+) -> Proxy:
+    """Return the proxy of a namespace.
 
     The file's name holds a hash of its text, so a changed text is a changed argument list.
     """
     text = proxy_config(options, binds, header, owner_id)
     path = folder / f"metadata-{hashlib.sha256(text.encode()).hexdigest()[:12]}.cfg"
-    write_if_changed(path, text)
-    for old in folder.glob("metadata-*.cfg"):
-        if old != path:
-            old.unlink(missing_ok=True)
     pid_file = folder / "haproxy.pid"
     args = ("haproxy", "-f", str(path), "-p", str(pid_file), "-D", "-q")
-    return Daemon("haproxy", namespace, args, pid_file)
+    return Proxy(Daemon("haproxy", namespace, args, pid_file), path, text)
+
+
+def bind_ipv6(device: str) -> str:
+    """Return where a proxy listens on one link for IPv6; the address is the same on every link."""
+    return f"[{METADATA_IPV6}]:{METADATA_PORT} interface {device}"
+
+
+def has_ipv6(path: Path = Path("/proc/sys/net/ipv6")) -> bool:
+    """Return whether the kernel speaks IPv6; without it a proxy that binds to it would not start."""
+    return path.is_dir()

@@ -7,6 +7,7 @@ Glance's "Useful image properties".
 
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from pathlib import Path
 
 from gureum import __version__
 from gureum.nova.agent.config import LibvirtOptions
@@ -15,6 +16,8 @@ from gureum.nova.drivers.libvirt.disks import Disk, GuestFiles, is_q35, machine_
 
 NAMESPACE = "urn:gureum:nova:1"
 ET.register_namespace("gureum", NAMESPACE)
+HOME = "instances"
+"""Element that names the folder of all guests of the cloud: by it a cloud knows its own domains."""
 
 _VIF_MODELS = ("virtio", "e1000", "e1000e", "rtl8139", "ne2k_pci", "pcnet", "vmxnet3", "igb")
 _VIDEO_MODELS = ("vga", "cirrus", "qxl", "virtio", "bochs", "none", "vmvga")
@@ -53,7 +56,7 @@ def domain_xml(plan: DomainPlan) -> str:
     domain = ET.Element("domain", type=plan.virt_type)
     _text(domain, "name", plan.name)
     _text(domain, "uuid", guest.server_id)
-    _metadata(domain, guest)
+    _metadata(domain, guest, plan.files.folder.parent)
     _text(domain, "memory", str(guest.flavor.memory_mib), unit="MiB")
     _text(domain, "vcpu", str(guest.flavor.vcpus))
     _cputune(domain, guest)
@@ -83,12 +86,13 @@ def _printable(text: str) -> str:
     return "".join(one if one >= " " and one not in "\ufffe\uffff" else "?" for one in text)
 
 
-def _metadata(domain: ET.Element, guest: GuestSpec) -> None:
+def _metadata(domain: ET.Element, guest: GuestSpec, home: Path) -> None:
     def tag(name: str) -> str:
         return f"{{{NAMESPACE}}}{name}"
 
     server = ET.SubElement(ET.SubElement(domain, "metadata"), tag("server"))
     _text(server, tag("name"), guest.name)
+    _text(server, tag(HOME), str(home))
     _text(server, tag("created"), guest.created_at)
     flavor = guest.flavor
     ET.SubElement(

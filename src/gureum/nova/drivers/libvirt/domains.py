@@ -4,6 +4,7 @@ Owns: states, addresses and cards read from libvirt's objects. Must not: change 
 """
 
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import libvirt  # type: ignore[import-untyped]
@@ -16,7 +17,9 @@ from gureum.nova.agent.contract import (
     SHUTDOWN,
     SUSPENDED,
     GuestNotFound,
+    HypervisorFailed,
 )
+from gureum.nova.drivers.libvirt.domain_xml import HOME, NAMESPACE
 
 _STATES = {
     libvirt.VIR_DOMAIN_NOSTATE: NOSTATE,
@@ -30,19 +33,65 @@ _STATES = {
 }
 
 
-def find(connection: Any, guest_id: str) -> Any:
-    """Return a domain or None."""
+class ForeignDomain(HypervisorFailed):
+    """A domain with the guest's id is there, and belongs to somebody else."""
+
+    code = "foreign_domain"
+
+
+def is_ours(domain: Any, home: Path) -> bool:
+    """Whether this cloud made a domain: its metadata names the folder of our guests.
+
+    Several clouds, and people with virsh, may share one libvirtd. A domain of ours from before the
+    folder was named counts by its guest's own folder.
+    """
     try:
-        return connection.lookupByUUIDString(guest_id)
+        text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in (
+            libvirt.VIR_ERR_NO_DOMAIN_METADATA,
+            libvirt.VIR_ERR_NO_DOMAIN,
+        ):
+            return False
+        raise
+    named = ET.fromstring(text).find(f"{{{NAMESPACE}}}{HOME}")
+    if named is None:
+        return (home / domain.UUIDString()).is_dir()
+    return named.text == str(home)
+
+
+def find(connection: Any, guest_id: str, home: Path) -> Any:
+    """Return a domain of this cloud, or None."""
+    try:
+        domain = connection.lookupByUUIDString(guest_id)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
+    return domain if is_ours(domain, home) else None
 
 
-def get(connection: Any, guest_id: str) -> Any:
-    """Return a domain. Raises: GuestNotFound."""
-    domain = find(connection, guest_id)
+def check_not_foreign(connection: Any, guest_id: str, name: str) -> None:
+    """Raises: ForeignDomain, when a domain that `find` did not return has the id or the name."""
+    for look, wanted in (
+        (connection.lookupByUUIDString, guest_id),
+        (connection.lookupByName, name),
+    ):
+        try:
+            found = look(wanted)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+        else:
+            raise ForeignDomain(
+                f"libvirt has a domain {found.name()} ({found.UUIDString()}) that is not of this"
+                " cloud; give this cloud another [nova.libvirt] instance_name_template"
+            )
+
+
+def get(connection: Any, guest_id: str, home: Path) -> Any:
+    """Return a domain of this cloud. Raises: GuestNotFound."""
+    domain = find(connection, guest_id, home)
     if domain is None:
         raise GuestNotFound(f"no guest {guest_id} on this host")
     return domain

@@ -8,6 +8,7 @@ Must not: run the guest's code paths through a shell, or log what a guest is tol
 
 import threading
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from gureum.nova.agent.contract import (
     POWER_ACTIONS,
     Capabilities,
     CpuInfo,
+    FoundGuest,
+    FoundPart,
     GuestHandle,
     GuestNotFound,
     GuestState,
@@ -35,6 +38,7 @@ from gureum.nova.drivers.base import (
     GuestChanged,
     HasConsoles,
     HasInterfaces,
+    Hold,
     SpawnOrder,
 )
 from gureum.nova.drivers.libvirt import console, domains, host
@@ -42,6 +46,7 @@ from gureum.nova.drivers.libvirt.connection import Connection
 from gureum.nova.drivers.libvirt.disks import GuestFolders
 from gureum.nova.drivers.libvirt.domain_xml import DomainPlan, domain_xml, interface_xml
 from gureum.nova.drivers.libvirt.images import DISK_FORMATS, ImageCache
+from gureum.nova.drivers.libvirt.inspect import TAP, HostLook
 from gureum.nova.drivers.libvirt.power import Power
 from gureum.nova.drivers.libvirt.probe import VirtTypeProbe
 from gureum.nova.drivers.libvirt.vif import Vifs
@@ -80,7 +85,8 @@ class LibvirtDriver(ComputeDriver, HasConsoles, HasInterfaces):
             libvirt_options.connections,
             libvirt_options.call_timeout_s,
         )
-        self._power = Power(self._connection)
+        self._power = Power(self._connection, self._instances)
+        self._look = HostLook(self._instances, self._connection, self._vifs)
         self._probe = VirtTypeProbe(
             runner, self._state_path / "virt_type.json", libvirt_options.probe_timeout_s
         )
@@ -173,8 +179,9 @@ class LibvirtDriver(ComputeDriver, HasConsoles, HasInterfaces):
         order.checkpoint()
 
         def start(connection: Any) -> str:
-            domain = domains.find(connection, guest.server_id)
+            domain = domains.find(connection, guest.server_id, self._instances)
             if domain is None:
+                domains.check_not_foreign(connection, guest.server_id, plan.name)
                 domain = connection.defineXML(description)
             if guest.power_on and not domain.isActive():
                 domain.create()
@@ -193,7 +200,7 @@ class LibvirtDriver(ComputeDriver, HasConsoles, HasInterfaces):
     def destroy(self, guest_id: str, *, delete_disks: bool) -> None:
         """Remove a guest whole: its process, domain, taps and folder, whichever are there."""
         self._power.kill(guest_id)
-        self._connection.call(lambda c: _undefine(c, guest_id))
+        self._connection.call(lambda c: _undefine(domains.find(c, guest_id, self._instances)))
         self._vifs.forget(guest_id)
         if delete_disks:
             self._folders.remove(guest_id)
@@ -225,11 +232,24 @@ class LibvirtDriver(ComputeDriver, HasConsoles, HasInterfaces):
         )
         return sorted(self._folders.known() - defined)
 
+    def inspect(self) -> tuple[list[FoundGuest], list[FoundPart]]:
+        """Return every guest with its cards and files, and parts that have no guest."""
+        return self._look.look(self._folders.known())
+
+    def mend_cards(self, hold: Hold, busy: Callable[[str], bool]) -> int:
+        """Give cards of running guests their taps and bridges back."""
+        return self._look.mend(self._folders.known(), hold, busy)
+
+    def remove_part(self, kind: str, name: str) -> None:
+        """Remove a tap of no guest; parts of images go by `housekeep`, folders by `destroy`."""
+        if kind == TAP:
+            self._look.remove_tap(name)
+
     def diagnostics(self, guest_id: str) -> dict[str, int | str]:
         """Return libvirt's statistics of a running guest."""
 
         def ask(connection: Any) -> dict[str, int | str]:
-            domain = domains.get(connection, guest_id)
+            domain = self._domain(connection, guest_id)
             if not domain.isActive():
                 raise GuestStateConflict("the guest is not running")
             stats = connection.domainListGetStats([domain], 0, _NOWAIT)
@@ -247,7 +267,7 @@ class LibvirtDriver(ComputeDriver, HasConsoles, HasInterfaces):
         """Return where a running guest's screen listens."""
 
         def ask(connection: Any) -> int | None:
-            domain = domains.get(connection, guest_id)
+            domain = self._domain(connection, guest_id)
             return domains.vnc_port(domain.XMLDesc(0)) if domain.isActive() else None
 
         port = self._connection.call(ask)
@@ -265,7 +285,7 @@ class LibvirtDriver(ComputeDriver, HasConsoles, HasInterfaces):
         offload = self._vifs.may_offload((port,))
 
         def ask(connection: Any) -> str:
-            domain = domains.get(connection, guest_id)
+            domain = self._domain(connection, guest_id)
             stored = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
             description = interface_xml(port, domains.vif_model(stored), offload)
             if domains.card(stored, port.mac) is None:
@@ -279,14 +299,17 @@ class LibvirtDriver(ComputeDriver, HasConsoles, HasInterfaces):
     def detach_interface(self, guest_id: str, port: PortSpec) -> GuestState:
         """Unplug a card; waits until the guest let it go."""
         serial = self._connection.wait_change(-1, 0)
-        self._connection.call(lambda c: _unplug(domains.get(c, guest_id), port.mac))
+        self._connection.call(lambda c: _unplug(self._domain(c, guest_id), port.mac))
         waited_s = 0.0
-        while self._connection.call(lambda c: _is_plugged(domains.get(c, guest_id), port.mac)):
+        while self._connection.call(lambda c: _is_plugged(self._domain(c, guest_id), port.mac)):
             if waited_s >= _UNPLUG_S:
                 raise HypervisorFailed("the guest does not let the card go")
             serial = self._connection.wait_change(serial, 0.5)
             waited_s += 0.5
         return GuestState(guest_id, self._power.state(guest_id))
+
+    def _domain(self, connection: Any, guest_id: str) -> Any:
+        return domains.get(connection, guest_id, self._instances)
 
     def housekeep(self) -> None:
         """Remove base images that no guest uses."""
@@ -310,8 +333,7 @@ class LibvirtDriver(ComputeDriver, HasConsoles, HasInterfaces):
         self._connection.close()
 
 
-def _undefine(connection: Any, guest_id: str) -> None:
-    domain = domains.find(connection, guest_id)
+def _undefine(domain: Any) -> None:
     if domain is None:
         return
     domain.undefineFlags(

@@ -6,6 +6,7 @@ the state first, so that asking again, also after a kill in the middle, ends in 
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import libvirt  # type: ignore[import-untyped]
@@ -35,8 +36,9 @@ _KILL_ATTEMPTS = 3
 class Power:
     """Power actions, by the contract's names."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, home: Path) -> None:
         self._connection = connection
+        self._home = home
         self._actions: dict[str, Callable[[str, int], None]] = {
             "start": self._start,
             "stop": self._stop,
@@ -57,13 +59,15 @@ class Power:
 
     def state(self, guest_id: str) -> str:
         """Return a guest's power state. Raises: GuestNotFound."""
-        return self._connection.call(lambda c: domains.power_state(domains.get(c, guest_id)))
+        return self._connection.call(
+            lambda c: domains.power_state(domains.get(c, guest_id, self._home))
+        )
 
     def kill(self, guest_id: str) -> None:
         """End a running domain at once; not running, or no such domain, is fine."""
 
         def ask(connection: Any) -> bool:
-            domain = domains.find(connection, guest_id)
+            domain = domains.find(connection, guest_id, self._home)
             if domain is None or not domain.isActive():
                 return True
             try:
@@ -92,7 +96,7 @@ class Power:
             return
 
         def ask(connection: Any) -> None:
-            domain = domains.get(connection, guest_id)
+            domain = domains.get(connection, guest_id, self._home)
             try:
                 domain.create()
             except libvirt.libvirtError:
@@ -147,12 +151,12 @@ class Power:
         method = methods[state]
         if method:
             self._connection.call(
-                lambda c: getattr(domains.get(c, guest_id), method)(), SAVE_TIMEOUT_S
+                lambda c: getattr(domains.get(c, guest_id, self._home), method)(), SAVE_TIMEOUT_S
             )
 
     def _forget_saved(self, guest_id: str) -> None:
         def ask(connection: Any) -> None:
-            domain = domains.get(connection, guest_id)
+            domain = domains.get(connection, guest_id, self._home)
             if domain.hasManagedSaveImage():
                 domain.managedSaveRemove()
 
@@ -162,7 +166,7 @@ class Power:
         """Press the power button until the guest is off; returns whether it went off in time."""
 
         def press(connection: Any) -> None:
-            domain = domains.get(connection, guest_id)
+            domain = domains.get(connection, guest_id, self._home)
             try:
                 domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
             except libvirt.libvirtError:
