@@ -5,11 +5,10 @@ Owns: finding a saga in whichever database holds it. Must not: run one; the comp
 
 import argparse
 import time
-from collections.abc import Iterator
 
-from gureum import components
 from gureum.cli import place
 from gureum.cli.place import Unusable
+from gureum.cli.stories import saga_logs
 from gureum.cli.table import ago, table
 from gureum.core import log
 from gureum.core.db.engine import Database
@@ -54,18 +53,10 @@ def run(args: argparse.Namespace) -> int:
         runtime.close()
 
 
-def _logs(runtime: Runtime) -> Iterator[tuple[str, Database, SagaStore]]:
-    """Every database that holds a saga log."""
-    for service in components.services():
-        for spec in service.databases:
-            if "sagas" in spec.tables.tables:
-                yield spec.name, runtime.database(spec.name), SagaStore(spec.tables)
-
-
 def _list(runtime: Runtime, *, stuck: bool) -> None:
     states = (records.STUCK,) if stuck else records.ACTIVE
     now, rows = time.time(), []
-    for name, database, store in _logs(runtime):
+    for name, database, store in saga_logs(runtime):
         with database.read() as tx:
             for record in store.in_state(tx, states, limit=SHOWN):
                 step = record.steps[-1].name if record.steps else "-"
@@ -82,7 +73,7 @@ def _list(runtime: Runtime, *, stuck: bool) -> None:
 
 def _find(runtime: Runtime, wanted: str) -> tuple[str, Database, SagaStore, SagaRecord]:
     """Return a saga by its id, or the newest one of a resource. Raises: Unusable."""
-    for name, database, store in _logs(runtime):
+    for name, database, store in saga_logs(runtime):
         with database.read() as tx:
             record = store.load(tx, wanted)
             if record is None:

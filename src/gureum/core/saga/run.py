@@ -97,7 +97,7 @@ class SagaRun:
         self.lost = threading.Event()
         # Whoever runs the saga next works in the same span: its id is the saga's.
         self.span = trace.Span.known(
-            trace.SAGA, saga.name, log.get(saga.steps[0].do.__module__), id=_span_id(record.id),
+            trace.SAGA, saga.name, log.get(saga.steps[0].do.__module__), id=span_id(record.id),
             parent=record.requester.traceparent, started_at=record.created_at,
         )  # fmt: skip
 
@@ -467,8 +467,8 @@ class SagaRun:
         self._observe(SagaEvent(what, record.id, record.name, record.resource_id, step, code))
 
 
-def _span_id(saga_id: str) -> str:
-    """16 hex digits that follow from the saga's id."""
+def span_id(saga_id: str) -> str:
+    """Return the id of a saga's span: 16 hex digits that follow from its own."""
     return f"{zlib.crc32(saga_id.encode()):08x}{zlib.adler32(saga_id.encode()) or 1:08x}"
 
 
