@@ -51,6 +51,34 @@ class Context:
             f" project_id={self.project_id!r}, roles={self.roles!r})"
         )
 
+    def for_request(
+        self, request_id: str, global_request_id: str | None, base_url: str, if_match: str | None
+    ) -> Context:
+        """Return the same caller in another request; written out, since it is done for every one."""
+        return Context(
+            request_id,
+            global_request_id,
+            self.user_id,
+            self.user_name,
+            self.user_domain_id,
+            self.user_domain_name,
+            self.project_id,
+            self.project_name,
+            self.project_domain_id,
+            self.project_domain_name,
+            self.domain_id,
+            self.domain_name,
+            self.system,
+            self.roles,
+            self.service_roles,
+            self.is_admin_project,
+            self.token,
+            self.expires_at,
+            self.audit_ids,
+            base_url,
+            if_match,
+        )
+
     @property
     def scope(self) -> str:
         """What the token is good for."""

@@ -168,6 +168,16 @@ class TokenChecker:
             ctx = replace(ctx, service_roles=service.roles)
         return ctx
 
+    def knows(self, token: str | None, service_token: str | None) -> bool:
+        """Whether `authenticate` would answer from memory."""
+        return self._remembers(token) and (not service_token or self._remembers(service_token))
+
+    def _remembers(self, token: str | None) -> bool:
+        if not token:
+            return True  # refused without asking
+        found = self._cache.get(hashlib.sha256(token.encode("utf-8", "replace")).digest())
+        return found is not None and found[0] > time.monotonic()
+
     def _look_up(self, token: str) -> Context | None:
         key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         now = time.monotonic()

@@ -1,5 +1,6 @@
 """The order of checks and the answers of the dispatcher, on a toy service."""
 
+import time
 from typing import Any
 
 import msgspec
@@ -321,3 +322,56 @@ def test_operation_says_by_itself_whether_it_needs_a_thread():
     assert dispatcher.needs(Request("GET", "/quick", [], {"x-known": "1"})).at_once
     assert not dispatcher.needs(Request("GET", "/quick", [], {})).at_once
     assert not dispatcher.needs(Request("GET", "/nothing", [], {})).at_once
+
+
+class KnownTokens(Tokens):
+    """Remembers one token."""
+
+    def knows(self, token: str | None, service_token: str | None) -> bool:
+        return token == "member"
+
+
+def test_a_brief_look_is_answered_without_a_thread(tmp_path):
+    @operation("GET", "/brief", policy="q:get")
+    def brief(ctx, tx):
+        """Look."""
+        return {}
+
+    @operation("POST", "/brief", policy="q:get", write=True)
+    def change(ctx, tx):
+        """Change."""
+        return {}
+
+    @operation("GET", "/outside", policy="q:get", manual=True)
+    def outside(ctx, deps):
+        """Ask somebody else."""
+        return {}
+
+    @operation("GET", "/costly", policy="q:get")
+    def costly(ctx, tx):
+        """Look at much."""
+        until = time.thread_time() + 0.005
+        while time.thread_time() < until:
+            pass
+        return {}
+
+    operations = [brief, change, outside, costly]
+    service = Service("q", "q", "Q", operations, [], lambda error, request_id: {})
+    policy = Policy([Rule("q:get", "role:member", "Look.")])
+    database = Database(f"sqlite:///{tmp_path}/q.sqlite")
+    dispatcher = Dispatcher(service, policy, KnownTokens(), {"": database})
+
+    def at_once(method: str, path: str, token: str = "member") -> bool:
+        for _ in range(50):
+            request = Request(method, path, [], {"x-auth-token": token})
+            assert dispatcher.handle(request).status in (200, 201)
+        return dispatcher.needs(Request(method, path, [], {"x-auth-token": token})).at_once
+
+    assert not dispatcher.needs(Request("GET", "/brief", [], {"x-auth-token": "member"})).at_once
+    assert at_once("GET", "/brief")
+    asked = Request("GET", "/brief", [], {"x-auth-token": "unknown"})
+    assert not dispatcher.needs(asked).at_once  # Keystone would have to be asked
+    assert not at_once("POST", "/brief")
+    assert not at_once("GET", "/outside")
+    assert not at_once("GET", "/costly")
+    database.close()

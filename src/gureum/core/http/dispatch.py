@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote
 
@@ -48,6 +48,9 @@ _ATTEMPTS = 4
 _SLOW_S = 1.0
 """A mere look that took longer is worth a line in the log."""
 
+_BRIEF_S = 0.001
+"""Processor time up to which a look is answered without a thread."""
+
 Observer = Callable[[str, str, int, float], None]
 """(service, operation name, status, seconds): called after every request."""
 
@@ -56,17 +59,31 @@ class Authenticator(Protocol):
     """Turns tokens into contexts."""
 
     def authenticate(self, token: str, service_token: str | None, request_id: str) -> Context:
-        """Return the caller. Raises: Unauthorized, ServiceUnavailable."""
+        """Return the caller. Raises: Unauthorized, ServiceUnavailable.
+
+        It may also have `knows(token, service_token)`: whether it can answer without asking anybody.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """slow: the pool for slow work. upload: the body is streamed. at_once: no thread at all."""
+    """slow: the pool for slow work. upload: the body is streamed. at_once: no thread at all.
+
+    A look that costs less than handing it to a thread and back twice over is answered at once.
+    """
 
     slow: bool
     upload: bool
     at_once: bool
+
+
+_SHORT = Needs(False, False, False)
+_AT_ONCE = Needs(False, False, True)
+
+
+def _knows_nobody(token: str | None, service_token: str | None) -> bool:
+    return False
 
 
 class _VersionRefused(ApiError):
@@ -106,6 +123,11 @@ class Dispatcher:
         self._public_base = public_base.rstrip("/") if public_base else None
         self._observe = observe
         self._www_authenticate = www_authenticate
+        self._knows: Callable[[str | None, str | None], bool] = getattr(
+            authenticator, "knows", _knows_nobody
+        )
+        self._brief = {op.name for op in service.operations if self._is_brief(op)}
+        self._cost_s = dict.fromkeys(self._brief, 4 * _BRIEF_S)
         self._spans = log.get(f"gureum.{service.name}.api")
         self._routes = Routes(
             [(service.prefix, op) for op in service.operations]
@@ -137,15 +159,35 @@ class Dispatcher:
     def needs(self, request: Request) -> Needs:
         """Tell where a request is to be answered, and whether its body is streamed."""
         try:
-            path = self._split_project(request.path)[0]
-            operations = self.match(request.method, path).operations
+            match, _ = self._route(request)
         except ApiError:
-            return Needs(False, False, False)
+            return _SHORT
+        operations = match.operations
         first = operations[0]
         if first.at_once is not None and first.at_once(self.deps, request.headers):
-            return Needs(False, False, True)
+            return _AT_ONCE
+        if self._cost_s.get(first.name, _BRIEF_S) < _BRIEF_S and self._knows(
+            request.headers.get("x-auth-token"), request.headers.get("x-service-token")
+        ):
+            return _AT_ONCE
         slow = any(op.waits for op in operations)
-        return Needs(slow, any(op.upload for op in operations), False)
+        upload = any(op.upload for op in operations)
+        return Needs(slow, upload, False) if slow or upload else _SHORT
+
+    def _route(self, request: Request) -> tuple[Match, str | None]:
+        """Return the candidates of a request and the project of its path; looked for once."""
+        if request.route is None:
+            path, project = self._split_project(request.path)
+            request.route = self.match(request.method, path), project
+        route: tuple[Match, str | None] = request.route
+        return route
+
+    def _is_brief(self, op: Operation) -> bool:
+        """Whether an operation only reads an embedded database: nothing in it can wait."""
+        if op.write or op.manual or op.upload or op.waits or op.request is not None:
+            return False
+        database = self._databases.get(op.database)
+        return database is not None and database.kind == "sqlite" and not database.memory
 
     # -- one request -----------------------------------------------------------------------------
 
@@ -216,8 +258,7 @@ class Dispatcher:
         global_id: str | None,
         headers: list[tuple[str, str]],
     ) -> tuple[Response, str]:
-        path, project = self._split_project(request.path)
-        match = self.match(request.method, path)
+        match, project = self._route(request)
         version = self._version(request, headers)
         candidates = [op for op in match.operations if op.active(version)]
         if not candidates:
@@ -257,13 +298,7 @@ class Dispatcher:
         else:
             service_token = request.headers.get("x-service-token")
             ctx = self._authenticator.authenticate(token, service_token, request_id)
-        return replace(
-            ctx,
-            request_id=request_id,
-            global_request_id=global_id,
-            base_url=base,
-            if_match=request.headers.get("if-match"),
-        )
+        return ctx.for_request(request_id, global_id, base, request.headers.get("if-match"))
 
     def _body(self, request: Request, candidates: Sequence[Operation]) -> tuple[Any, Operation]:
         op = candidates[0]
@@ -351,10 +386,15 @@ class Dispatcher:
         database = self._databases[op.database]
         for attempt in range(_ATTEMPTS):
             try:
+                began = time.thread_time()
                 with database.write() if op.write else database.read() as tx:
                     target = self._load(op, ctx, tx, values, query, new)
                     result = op.handler(ctx, tx, *target, *_given(request, op, query, new))
-                return self._render(request, op, version, ctx, query, result)
+                answer = self._render(request, op, version, ctx, query, result)
+                if op.name in self._brief:
+                    spent = time.thread_time() - began
+                    self._cost_s[op.name] += (spent - self._cost_s[op.name]) / 8
+                return answer
             except (Stale, Unavailable) as error:
                 if attempt == _ATTEMPTS - 1:
                     _log.warning("database busy", reason=str(error))

@@ -25,13 +25,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _CHUNK_BYTES = 1 << 20
-_FORGED = (
-    "x-roles",
-    "x-user-id",
-    "x-project-id",
-    "x-user-roles",
-    "x-tenant-id",
-    "x-identity-status",
+_FORGED = frozenset(
+    {"x-roles", "x-user-id", "x-project-id", "x-user-roles", "x-tenant-id", "x-identity-status"}
 )
 
 
@@ -63,22 +58,26 @@ class App:
             await self._http(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # names are lower case already, as ASGI wants them
         headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope["headers"]
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        for name in _FORGED:
-            headers.pop(name, None)
+        if not _FORGED.isdisjoint(headers):
+            headers = {name: value for name, value in headers.items() if name not in _FORGED}
         raw_path = scope.get("raw_path") or scope["path"].encode()
+        query = scope["query_string"]
         request = Request(
             method=scope["method"],
-            path=raw_path.decode("latin-1").split("?")[0],
-            query=parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True),
+            path=raw_path.decode("latin-1").partition("?")[0],
+            query=parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else [],
             headers=headers,
             base=f"{scope['scheme']}://{headers.get('host', 'localhost')}",
             peer=(scope.get("client") or ("",))[0],
         )
         needs = self._dispatcher.needs(request)
+        if needs.at_once and request.method in ("GET", "HEAD"):
+            await self._answer_at_once(request, send)
+            return
         loop = asyncio.get_running_loop()
         if needs.upload:
             request.stream = _body_stream(headers, receive, loop)
@@ -94,6 +93,15 @@ class App:
             pool = self._pools.slow if needs.slow else self._pools.short
             response = await loop.run_in_executor(pool, self._dispatcher.handle, request)
         await self._send(request, response, send, loop)
+
+    async def _answer_at_once(self, request: Request, send: Send) -> None:
+        """Answer what has no body and cannot wait; a body that a client sends anyway is not read."""
+        response = self._dispatcher.handle(request)
+        if response.file is None and response.stream is None:
+            await _start(response, send, len(response.body))
+            await send({"type": "http.response.body", "body": response.body})
+            return
+        await self._send(request, response, send, asyncio.get_running_loop())
 
     async def _read(self, headers: dict[str, str], receive: Receive) -> bytes | None:
         limit = self._dispatcher.service.max_body_bytes
@@ -154,11 +162,14 @@ def _file_chunks(file: File) -> Iterator[bytes]:
 
 
 async def _start(response: Response, send: Send, length: int | None) -> None:
-    headers = [(n.encode("latin-1"), v.encode("utf-8")) for n, v in response.headers]
+    headers = [(n.lower().encode("latin-1"), v.encode("utf-8")) for n, v in response.headers]
     # 204 and 304 have no body and no length (RFC 9110, 8.6)
-    named = {name.lower() for name, _ in headers}
-    if length is not None and response.status not in (204, 304) and b"content-length" not in named:
-        headers.append((b"content-length", str(length).encode()))
+    if (
+        length is not None
+        and response.status not in (204, 304)
+        and all(name != b"content-length" for name, _ in headers)
+    ):
+        headers.append((b"content-length", b"%d" % length))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
 
 

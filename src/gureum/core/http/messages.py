@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from gureum.core.spec.operations import File
 
@@ -41,6 +42,8 @@ class Request:
     stream: BodyStream | None = None
     base: str = ""
     peer: str = ""
+    route: Any = None
+    """What the dispatcher found for the path when it was asked where the request belongs."""
 
 
 @dataclass(slots=True)

@@ -100,7 +100,8 @@ class Policy:
             self._enforcer.load_rules()
             # what a remote server decides may differ the next time; all other checks only compare
             self._pure = not any(
-                "http:" in text or "https:" in text for text in map(str, self._enforcer.rules.values())
+                "http:" in text or "https:" in text
+                for text in map(str, self._enforcer.rules.values())
             )
             self._decided = {}
 

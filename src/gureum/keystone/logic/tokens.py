@@ -281,3 +281,7 @@ class OwnTokens:
         except InvalidToken:
             raise Unauthorized() from None
         return ctx
+
+    def knows(self, token: str | None, service_token: str | None) -> bool:
+        """Whether `authenticate` would answer from memory."""
+        return self._deps.knows(*(t for t in (token, service_token) if t))
