@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gureum.core.api import ApiComponent
@@ -11,6 +11,7 @@ from gureum.core.http.dispatch import Authenticator
 from gureum.core.run import Runtime
 from gureum.keystone.components import token_checker
 from gureum.placement.config import PlacementOptions
+from gureum.placement.logic.world import KnownWorld
 from gureum.placement.service import SERVICE
 
 PORT = 8778
@@ -22,6 +23,7 @@ class Deps:
 
     db: Database
     options: PlacementOptions
+    known: KnownWorld = field(default_factory=KnownWorld)
 
 
 class PlacementApi(ApiComponent):

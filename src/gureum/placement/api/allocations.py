@@ -170,6 +170,7 @@ def delete_allocations(ctx: Context, tx: Tx, consumer_uuid: str) -> None:
         raise NoAllocations(uuid=consumer_uuid)
     tx.delete(allocations, allocations.c.consumer_uuid == consumer_uuid)
     tx.delete(consumers, consumers.c.uuid == consumer_uuid)
+    store.mark_changed(tx, {row.provider_uuid for row in rows})
 
 
 @operation(
@@ -224,6 +225,7 @@ def reshape(ctx: Context, tx: Tx, new: Reshape) -> None:
     for uuid, item in new.inventories.items():
         wanted = {name: values_of(one) for name, one in item.inventories.items()}
         store.replace_inventories(tx, uuid, wanted)
+    store.mark_changed(tx, new.inventories)
 
 
 _ANY = Inventory(total=1)

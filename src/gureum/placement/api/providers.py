@@ -19,7 +19,8 @@ from gureum.placement.errors import (
     ProviderInUse,
     ProviderNotFound,
 )
-from gureum.placement.logic import candidates, names, requests
+from gureum.placement.logic import names, requests
+from gureum.placement.logic.world import fits
 from gureum.placement.store import providers as store
 from gureum.placement.store.tables import (
     allocations,
@@ -106,6 +107,7 @@ def create_provider(ctx: Context, tx: Tx, query: Versioned, new: ProviderCreate)
             parent_uuid=parent,
             root_uuid=root,
             updated_at=utc_now(),
+            revision=store.next_revision(tx),
         )
     except RowConflict:
         taken = tx.first(sa.select(providers.c.uuid).where(providers.c.name == new.name))
@@ -165,13 +167,14 @@ def list_providers(ctx: Context, tx: Tx, query: ProviderQuery) -> Any:
 
 def _with_room(tx: Tx, rows: Any, found: requests.Group) -> Any:
     ids = [row.uuid for row in rows]
-    world = candidates.World(
-        {}, store.inventories_of(tx, ids), store.used_of(tx, ids), {}, {}, {}, ()
-    )
+    stocks, used = store.inventories_of(tx, ids), store.used_of(tx, ids)
     return [
         row
         for row in rows
-        if all(candidates.fits(world, row.uuid, n, amount) for n, amount in found.resources.items())
+        if all(
+            fits(stocks.get(row.uuid, {}).get(n), used.get(row.uuid, {}).get(n, 0), amount)
+            for n, amount in found.resources.items()
+        )
     ]
 
 
@@ -202,6 +205,7 @@ def update_provider(ctx: Context, tx: Tx, provider: Any, new: ProviderUpdate) ->
     values: dict[str, Any] = {"name": new.name}
     if new.has("parent_provider_uuid") and new.parent_provider_uuid != provider.parent_uuid:
         values.update(_move(tx, provider, new.parent_provider_uuid))
+    values["revision"] = store.next_revision(tx)
     try:
         tx.update(providers, providers.c.uuid == provider.uuid, updated_at=utc_now(), **values)
     except RowConflict:
@@ -221,6 +225,7 @@ def _move(tx: Tx, provider: Any, parent_uuid: str | None) -> dict[str, Any]:
         root = parent.root_uuid
     if below:
         tx.update(providers, providers.c.uuid.in_(below), root_uuid=root)
+        store.mark_changed(tx, below)
     return {"parent_uuid": parent_uuid, "root_uuid": root}
 
 
@@ -242,3 +247,4 @@ def delete_provider(ctx: Context, tx: Tx, provider: Any) -> None:
     for table in (inventories, provider_traits, provider_aggregates):
         tx.delete(table, table.c.provider_uuid == uuid)
     tx.delete(providers, providers.c.uuid == uuid)
+    store.next_revision(tx, forget=True)

@@ -39,6 +39,7 @@ def write(tx: Tx, wanted: Sequence[NewAllocations]) -> None:
     """
     uuids = {uuid for item in wanted for uuid in item.amounts}
     rows = store.by_uuids(tx, uuids)
+    left = store.providers_of(tx, [item.consumer_uuid for item in wanted]) - uuids
     missing = uuids - rows.keys()
     if missing:
         raise BadRequest(f"Allocation for resource provider '{min(missing)}' that does not exist.")
@@ -63,9 +64,12 @@ def write(tx: Tx, wanted: Sequence[NewAllocations]) -> None:
             for name, amount in mine.items()
         ],
     )
+    revision = store.next_revision(tx)
+    if left:
+        tx.update(providers, providers.c.uuid.in_(left), revision=revision)
     for uuid, row in sorted(rows.items()):
         try:
-            store.touch(tx, uuid, row.generation)
+            store.touch(tx, uuid, row.generation, revision)
         except Stale:
             raise ConcurrentUpdate(
                 kind="resource provider", reason="it changed meanwhile."

@@ -1,8 +1,8 @@
 """Who could take what: working out allocation candidates.
 
-Reads a bounded number of queries, whatever the number of providers, then combines in memory. Candidates are
-made breadth-first (one from each tree, then the second of each, …) and only up to the limit, so a wide tree
-can neither fill memory nor hide other hosts.
+Works on the providers that this process knows (world.py), with no query of its own but for names. Candidates
+are made breadth-first (one from each tree, then the second of each, …) and only up to the limit, so a wide
+tree can neither fill memory nor hide other hosts.
 """
 
 from __future__ import annotations
@@ -10,21 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
-
-import sqlalchemy as sa
 
 from gureum.core.db import Tx
 from gureum.placement.errors import BadQuery
 from gureum.placement.logic import names
 from gureum.placement.logic.requests import Group, Wanted
-from gureum.placement.store import providers as store
-from gureum.placement.store.tables import (
-    inventories,
-    provider_aggregates,
-    provider_traits,
-    providers,
-)
+from gureum.placement.logic.world import KnownWorld, Provider, World
+
+_NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +28,7 @@ class Candidate:
     mappings: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class World:
-    """Everything about the providers that may take part."""
-
-    rows: Mapping[str, Any]
-    inventory: Mapping[str, Mapping[str, Any]]
-    used: Mapping[str, Mapping[str, int]]
-    traits: Mapping[str, frozenset[str]]
-    aggregates: Mapping[str, frozenset[str]]
-    trees: Mapping[str, tuple[str, ...]]
-    sharing: tuple[str, ...]
-
-
-def find(tx: Tx, wanted: Wanted, cap: int) -> tuple[list[Candidate], World]:
+def find(tx: Tx, known: KnownWorld, wanted: Wanted, cap: int) -> tuple[list[Candidate], World]:
     """Return candidates up to the request's limit (at most `cap`) and the world they live in."""
     classes = {name for group in wanted.groups for name in group.resources}
     names.need_classes(tx, classes, query=True)
@@ -56,15 +36,41 @@ def find(tx: Tx, wanted: Wanted, cap: int) -> tuple[list[Candidate], World]:
     missing = names.unknown_traits(tx, traits | wanted.root_required | wanted.root_forbidden)
     if missing:
         raise BadQuery(f"No such trait(s): {', '.join(missing)}.")
-    world = _world(tx, classes)
-    streams = [
-        _of_tree(world, wanted, root)
-        for root in world.trees
-        if wanted.root_required <= world.traits.get(root, frozenset())
-        and not wanted.root_forbidden & world.traits.get(root, frozenset())
-    ]
+    world = known.now(tx)
     most = min(wanted.limit or cap, cap)
+    if world.alone and len(wanted.groups) == 1 and wanted.groups[0].resources:
+        return list(islice(_alone(world, wanted), most)), world
+    streams = [_of_tree(world, wanted, root) for root in world.trees if _root(world, wanted, root)]
     return list(islice(_breadth_first(streams), most)), world
+
+
+def _root(world: World, wanted: Wanted, root: str) -> bool:
+    """Whether a root's traits are those that are asked of roots."""
+    one = world.providers.get(root)
+    have = _NONE if one is None else one.traits
+    return wanted.root_required <= have and not wanted.root_forbidden & have
+
+
+def _alone(world: World, wanted: Wanted) -> Iterator[Candidate]:
+    """Yield the providers that can serve the only group, when every provider is its own tree."""
+    (group,) = wanted.groups
+    amounts = tuple(sorted(group.resources.items()))
+    asks_traits = bool(group.required or group.forbidden)
+    asks_root = bool(wanted.root_required or wanted.root_forbidden)
+    asks_aggregates = bool(group.member_of or group.not_member_of)
+    for uuid in world.trees:
+        one = world.providers[uuid]
+        if group.in_tree is not None and group.in_tree != uuid:
+            continue
+        if not all(one.fits(name, amount) for name, amount in amounts):
+            continue
+        if asks_root and not _root(world, wanted, uuid):
+            continue
+        if asks_aggregates and not _member(one.aggregates, group):
+            continue
+        if asks_traits and not _has_traits(one.traits, group):
+            continue
+        yield Candidate(((uuid, amounts),), ((group.suffix, (uuid,)),))
 
 
 def _breadth_first(streams: list[Iterator[Candidate]]) -> Iterator[Candidate]:
@@ -82,60 +88,22 @@ def _breadth_first(streams: list[Iterator[Candidate]]) -> Iterator[Candidate]:
         streams = left
 
 
-def _world(tx: Tx, classes: set[str]) -> World:
-    """Read every tree in which a provider has inventory of a wanted class."""
-    roots = (
-        sa.select(providers.c.root_uuid)
-        .join(inventories, inventories.c.provider_uuid == providers.c.uuid)
-        .where(inventories.c.resource_class.in_(classes))
-    )
-    rows = {
-        row.uuid: row
-        for row in tx.all(sa.select(providers).where(providers.c.root_uuid.in_(roots)))
-    }
-    trees: dict[str, list[str]] = {}
-    for uuid, row in rows.items():
-        trees.setdefault(row.root_uuid, []).append(uuid)
-    scope = sa.select(providers.c.uuid).where(providers.c.root_uuid.in_(roots))
-    traits = _sets(tx, provider_traits, provider_traits.c.trait, scope)
-    return World(
-        rows,
-        store.inventories_of(tx, rows),
-        store.used_of(tx, rows),
-        traits,
-        _sets(tx, provider_aggregates, provider_aggregates.c.aggregate_uuid, scope),
-        {root: tuple(sorted(members)) for root, members in sorted(trees.items())},
-        tuple(uuid for uuid, have in traits.items() if names.SHARES in have),
-    )
+def _fits(world: World, uuid: str, name: str, amount: int) -> bool:
+    return world.providers[uuid].fits(name, amount)
 
 
-def _sets(
-    tx: Tx, table: sa.Table, column: sa.ColumnElement[Any], scope: Any
-) -> dict[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
-    for row in tx.all(
-        sa.select(table.c.provider_uuid, column.label("value")).where(
-            table.c.provider_uuid.in_(scope)
-        )
-    ):
-        found.setdefault(row.provider_uuid, set()).add(row.value)
-    return {uuid: frozenset(values) for uuid, values in found.items()}
-
-
-def fits(world: World, uuid: str, name: str, amount: int) -> bool:
-    """Whether a provider has room for an amount of a class."""
-    row = world.inventory.get(uuid, {}).get(name)
-    if row is None or not row.min_unit <= amount <= row.max_unit or amount % row.step_size:
-        return False
-    capacity = int((row.total - row.reserved) * row.allocation_ratio)
-    return world.used.get(uuid, {}).get(name, 0) + amount <= capacity
+def _traits(world: World, uuid: str) -> frozenset[str]:
+    return world.providers[uuid].traits
 
 
 def _belongs(world: World, uuid: str, group: Group) -> bool:
     """Whether a provider's aggregates (or its root's) are those that a group asks for."""
-    mine = world.aggregates.get(uuid, frozenset()) | world.aggregates.get(
-        world.rows[uuid].root_uuid, frozenset()
-    )
+    one = world.providers[uuid]
+    root = world.providers.get(one.root_uuid, one)
+    return _member(one.aggregates | root.aggregates, group)
+
+
+def _member(mine: frozenset[str], group: Group) -> bool:
     return all(set(choice) & mine for choice in group.member_of) and not group.not_member_of & mine
 
 
@@ -148,8 +116,8 @@ Choice = tuple[tuple[str, str, int], ...]
 
 
 def _of_tree(world: World, wanted: Wanted, root: str) -> Iterator[Candidate]:
-    mine = world.aggregates.get(root, frozenset())
-    shared = [u for u in world.sharing if u != root and mine & world.aggregates.get(u, frozenset())]
+    mine = _aggregates(world, root)
+    shared = [u for u in world.sharing if u != root and mine & _aggregates(world, u)]
     options: list[tuple[Group, list[Choice]]] = []
     for group in wanted.groups:
         choices = list(_choices(world, group, root, shared))
@@ -160,6 +128,11 @@ def _of_tree(world: World, wanted: Wanted, root: str) -> Iterator[Candidate]:
         candidate = _combine(world, wanted, root, picked)
         if candidate is not None:
             yield candidate
+
+
+def _aggregates(world: World, uuid: str) -> frozenset[str]:
+    one: Provider | None = world.providers.get(uuid)
+    return _NONE if one is None else one.aggregates
 
 
 def _product(
@@ -175,19 +148,18 @@ def _product(
 
 def _choices(world: World, group: Group, root: str, shared: list[str]) -> Iterator[Choice]:
     """Yield the ways in which one tree (and providers that share with it) can serve one group."""
-    if group.in_tree is not None and world.rows.get(group.in_tree, None) is None:
-        return
     if group.in_tree is not None:
-        shared = []
-        if world.rows[group.in_tree].root_uuid != root:
+        named = world.providers.get(group.in_tree)
+        if named is None or named.root_uuid != root:
             return
+        shared = []
     tree = [uuid for uuid in world.trees[root] if _belongs(world, uuid, group)]
     others = [uuid for uuid in shared if _belongs(world, uuid, group)]
     if group.suffix:
         for uuid in (*tree, *others):
-            if not _has_traits(world.traits.get(uuid, frozenset()), group):
+            if not _has_traits(_traits(world, uuid), group):
                 continue
-            if all(fits(world, uuid, name, amount) for name, amount in group.resources.items()):
+            if all(_fits(world, uuid, name, amount) for name, amount in group.resources.items()):
                 if group.resources:
                     yield tuple((uuid, name, amount) for name, amount in group.resources.items())
                 else:
@@ -201,17 +173,15 @@ def _split(
 ) -> Iterator[Choice]:
     """Yield assignments of an unnumbered group: each class from any one provider of the pool."""
     if not left:
-        if group.forbidden and any(
-            group.forbidden & world.traits.get(uuid, frozenset()) for uuid, _, _ in got
-        ):
+        if group.forbidden and any(group.forbidden & _traits(world, uuid) for uuid, _, _ in got):
             return
-        together = frozenset().union(*(world.traits.get(uuid, frozenset()) for uuid, _, _ in got))
+        together = _NONE.union(*(_traits(world, uuid) for uuid, _, _ in got))
         if all(set(choice) & together for choice in group.required):
             yield got
         return
     name, amount = left[0]
     for uuid in pool:
-        if fits(world, uuid, name, amount):
+        if _fits(world, uuid, name, amount):
             yield from _split(world, group, pool, left[1:], (*got, (uuid, name, amount)))
 
 
@@ -226,7 +196,7 @@ def _combine(
             if name:
                 mine = amounts.setdefault(uuid, {})
                 mine[name] = mine.get(name, 0) + amount
-    if not any(world.rows[uuid].root_uuid == root for uuid in amounts):
+    if not any(world.providers[uuid].root_uuid == root for uuid in amounts):
         return None  # only shared providers: the tree itself adds nothing
     if wanted.isolate:
         numbered = [
@@ -235,11 +205,10 @@ def _combine(
         if len(numbered) != len(set(numbered)):
             return None
     for uuid, mine in amounts.items():
+        one = world.providers[uuid]
         for name, amount in mine.items():
-            row = world.inventory[uuid][name]
-            capacity = int((row.total - row.reserved) * row.allocation_ratio)
-            room = world.used.get(uuid, {}).get(name, 0) + amount <= capacity
-            if not room or amount > row.max_unit:
+            stock = one.stock[name]
+            if one.used.get(name, 0) + amount > stock.capacity or amount > stock.max_unit:
                 return None
     if not all(_same_subtree(world, mappings, suffixes) for suffixes in wanted.same_subtree):
         return None
@@ -260,7 +229,7 @@ def _same_subtree(
         at: str | None = uuid
         while at is not None:
             line.add(at)
-            at = world.rows[at].parent_uuid
+            at = world.providers[at].parent_uuid
         return line
 
     lines = [above(uuid) for uuid in members]

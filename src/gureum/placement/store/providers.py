@@ -15,6 +15,7 @@ from gureum.placement.store.tables import (
     provider_aggregates,
     provider_traits,
     providers,
+    revisions,
 )
 
 Row = sa.Row[Any]
@@ -41,13 +42,57 @@ def _in_parts(
     return rows
 
 
-def touch(tx: Tx, uuid: str, generation: int) -> int:
-    """Raise a provider's generation from the one that was read. Raises: Stale."""
+# -- revisions -----------------------------------------------------------------------------------
+
+
+def current_revision(tx: Tx) -> tuple[int, int]:
+    """Return the newest revision, and the one that a reader must not be older than."""
+    row = tx.one(sa.select(revisions.c.value, revisions.c.floor))
+    return (row.value, row.floor) if row is not None else (1, 1)
+
+
+def next_revision(tx: Tx, *, forget: bool = False) -> int:
+    """Take the next revision; with `forget`, older readers have to read everything anew.
+
+    Last in a transaction: from here on other writers wait.
+    """
+    r = revisions
+    values: dict[str, Any] = {"value": r.c.value + 1}
+    if forget:
+        values["floor"] = r.c.value + 1
+    if tx.update(r, r.c.id == 1, **values) == 0:
+        tx.insert(r, id=1, value=2, floor=2 if forget else 1)
+    return int(tx.scalar(sa.select(r.c.value)))
+
+
+def mark_changed(tx: Tx, uuids: Iterable[str]) -> None:
+    """Note that what providers hold changed, though not their generation."""
+    wanted = list(uuids)
+    if wanted:
+        tx.update(providers, providers.c.uuid.in_(wanted), revision=next_revision(tx))
+
+
+def changed_since(tx: Tx, revision: int) -> Sequence[Row]:
+    """Return the providers that changed after a revision."""
+    return tx.all(sa.select(providers).where(providers.c.revision > revision))
+
+
+def everything(tx: Tx) -> Sequence[Row]:
+    """Return every provider."""
+    return tx.all(sa.select(providers))
+
+
+def touch(tx: Tx, uuid: str, generation: int, revision: int | None = None) -> int:
+    """Raise a provider's generation from the one that was read. Raises: Stale.
+
+    revision: the one that this transaction has taken already.
+    """
     matched = tx.update(
         providers,
         sa.and_(providers.c.uuid == uuid, providers.c.generation == generation),
         generation=generation + 1,
         updated_at=utc_now(),
+        revision=next_revision(tx) if revision is None else revision,
     )
     if matched != 1:
         raise Stale(f"provider {uuid} is no longer at generation {generation}")
@@ -73,6 +118,13 @@ def used_of(tx: Tx, uuids: Iterable[str]) -> dict[str, dict[str, int]]:
     for row in _in_parts(tx, statement, a.provider_uuid, uuids):
         found.setdefault(row.provider_uuid, {})[row.resource_class] = int(row.used)
     return found
+
+
+def providers_of(tx: Tx, consumer_uuids: Iterable[str]) -> set[str]:
+    """Return the providers of which consumers hold something."""
+    a = allocations.c
+    statement = sa.select(a.provider_uuid).distinct()
+    return {row.provider_uuid for row in _in_parts(tx, statement, a.consumer_uuid, consumer_uuids)}
 
 
 def traits_of(tx: Tx, uuids: Iterable[str]) -> dict[str, list[str]]:

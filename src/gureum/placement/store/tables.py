@@ -23,6 +23,18 @@ providers = sa.Table(
     sa.Column("parent_uuid", sa.String(36), index=True),
     sa.Column("root_uuid", sa.String(36), nullable=False, index=True),
     sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False, server_default="1", index=True),
+    **_BIN,
+)
+
+# One row. Whoever changes a provider, or what it holds, takes the next value and writes it to the provider;
+# the lock on this row makes the order of revisions the order of commits. A provider that goes raises `floor`.
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("value", sa.BigInteger, nullable=False),
+    sa.Column("floor", sa.BigInteger, nullable=False),
     **_BIN,
 )
 

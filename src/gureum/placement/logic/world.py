@@ -1,0 +1,146 @@
+"""The providers as they are, kept in memory and brought up to date by what changed.
+
+Owns: `World` (never changed once made) and `KnownWorld`, which reads, in the caller's transaction, only the
+providers whose revision is newer than what it knows; the first time, and after a provider went, all of them.
+Must not: choose. A process knows what every other process committed, since each look begins with the
+revision in the database.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gureum.core.db import Tx
+from gureum.placement.logic import names
+from gureum.placement.store import providers as store
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """One inventory. capacity: with reservation and allocation ratio applied."""
+
+    capacity: int
+    min_unit: int
+    max_unit: int
+    step_size: int
+
+
+def fits(stock: Any, used: int, amount: int) -> bool:
+    """Whether a `Stock` or a row of inventories (None: there is none) has room for an amount."""
+    if stock is None or not stock.min_unit <= amount <= stock.max_unit:
+        return False
+    if amount % stock.step_size:
+        return False
+    return bool(used + amount <= capacity_of(stock))
+
+
+def capacity_of(stock: Any) -> int:
+    """What may be taken of an inventory in all."""
+    if isinstance(stock, Stock):
+        return stock.capacity
+    return int((stock.total - stock.reserved) * stock.allocation_ratio)
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider with everything that hangs on it."""
+
+    uuid: str
+    parent_uuid: str | None
+    root_uuid: str
+    stock: Mapping[str, Stock]
+    used: Mapping[str, int]
+    traits: frozenset[str]
+    aggregates: frozenset[str]
+
+    def fits(self, name: str, amount: int) -> bool:
+        """Whether there is room for an amount of a class."""
+        stock = self.stock.get(name)
+        return (
+            stock is not None
+            and stock.min_unit <= amount <= stock.max_unit
+            and self.used.get(name, 0) + amount <= stock.capacity
+            and amount % stock.step_size == 0
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Every provider. trees: members by root, both in order. sharing: who serves whole aggregates.
+
+    alone: whether every provider is a tree of its own and none shares.
+    """
+
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    trees: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sharing: tuple[str, ...] = ()
+
+    @property
+    def alone(self) -> bool:
+        """Whether a candidate is always one provider."""
+        return not self.sharing and len(self.trees) == len(self.providers)
+
+    def with_changed(self, changed: Mapping[str, Provider]) -> World:
+        """Return the world in which these providers are new or otherwise."""
+        known = {**self.providers, **changed}
+        same = all(
+            uuid in self.providers and self.providers[uuid].root_uuid == one.root_uuid
+            for uuid, one in changed.items()
+        )
+        shares = {uuid for uuid in self.sharing if uuid not in changed}
+        shares |= {uuid for uuid, one in changed.items() if names.SHARES in one.traits}
+        return World(known, self.trees if same else _trees(known), tuple(sorted(shares)))
+
+
+def _trees(providers: Mapping[str, Provider]) -> dict[str, tuple[str, ...]]:
+    members: dict[str, list[str]] = {}
+    for uuid, one in providers.items():
+        members.setdefault(one.root_uuid, []).append(uuid)
+    return {root: tuple(sorted(members[root])) for root in sorted(members)}
+
+
+class KnownWorld:
+    """What one process knows of the providers. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._world = World()
+        self._revision = 0
+
+    def now(self, tx: Tx) -> World:
+        """Return the world as this transaction may see it, or newer."""
+        newest, floor = store.current_revision(tx)
+        with self._lock:
+            if newest <= self._revision:
+                return self._world
+            if self._revision < floor or self._revision == 0:
+                self._world = World().with_changed(_read(tx, store.everything(tx)))
+            else:
+                changed = store.changed_since(tx, self._revision)
+                self._world = self._world.with_changed(_read(tx, changed))
+            self._revision = newest
+            return self._world
+
+
+def _read(tx: Tx, rows: Iterable[Any]) -> dict[str, Provider]:
+    wanted = {row.uuid: row for row in rows}
+    stocks, used = store.inventories_of(tx, wanted), store.used_of(tx, wanted)
+    traits, aggregates = store.traits_of(tx, wanted), store.aggregates_of(tx, wanted)
+    return {
+        uuid: Provider(
+            uuid,
+            row.parent_uuid,
+            row.root_uuid,
+            {
+                name: Stock(capacity_of(one), one.min_unit, one.max_unit, one.step_size)
+                for name, one in stocks.get(uuid, {}).items()
+            },
+            used.get(uuid, {}),
+            frozenset(traits.get(uuid, ())),
+            frozenset(aggregates.get(uuid, ())),
+        )
+        for uuid, row in wanted.items()
+    }
