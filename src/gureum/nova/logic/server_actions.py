@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from gureum.core.db.engine import Database
 from gureum.core.saga import records
 from gureum.core.saga.model import END
 from gureum.nova.deps import Deps
@@ -94,8 +95,36 @@ def find(deps: Deps, server: Server, query: Any) -> tuple[list[Action], bool]:
             marker=marker,
             limit=page_size(query.get("limit"), deps.options.max_limit),
         )
-        sagas = store.sagas_of(tx, [row.saga_id for row in rows if row.saga_id])
+    sagas = _sagas(deps, server, [row.saga_id for row in rows if row.saga_id])
     return [_action(row, sagas.get(row.saga_id)) for row in rows], more
+
+
+def _logs(deps: Deps, server: Server) -> Iterator[Database]:
+    """The databases in which sagas of a server may be: one that found no host moved away from its own."""
+    yield server.database
+    for database in deps.cells.values():
+        if database is not server.database:
+            yield database
+
+
+def _sagas(deps: Deps, server: Server, ids: Sequence[str]) -> Mapping[str, sa.Row[Any]]:
+    found: dict[str, sa.Row[Any]] = {}
+    for database in _logs(deps, server):
+        missing = [saga_id for saga_id in ids if saga_id not in found]
+        if not missing:
+            break
+        with database.read() as tx:
+            found.update(store.sagas_of(tx, missing))
+    return found
+
+
+def _saga(deps: Deps, server: Server, saga_id: str | None) -> records.SagaRecord | None:
+    for database in _logs(deps, server) if saga_id else ():
+        with database.read() as tx:
+            found = deps.saga_store.load(tx, saga_id or "")
+        if found is not None:
+            return found
+    return None
 
 
 def show(deps: Deps, server: Server, request_id: str) -> Action:
@@ -104,27 +133,37 @@ def show(deps: Deps, server: Server, request_id: str) -> Action:
         row = store.get(tx, server.id, request_id)
         if row is None:
             raise ActionNotFound(request_id=request_id)
-        saga = deps.saga_store.load(tx, row.saga_id) if row.saga_id else None
+    saga = _saga(deps, server, row.saga_id)
     events: list[Event] = []
     if saga is not None:
+        usual = row.host or server.row.host
         events = [
-            _event(row.action, step, server.project_id, row.host or server.row.host)
+            _event(row.action, step, server.project_id, _host(saga, step) or usual)
             for step in saga.steps
             if step.name != END
         ]
     return _action(row, saga, events[::-1])
 
 
+def _host(saga: records.SagaRecord, step: records.StepRecord) -> str | None:
+    """Return the host of a step: the one that the latest step up to it, in its round, found."""
+    hosts = [
+        other.result["host"]
+        for other in saga.steps
+        if other.round == step.round and other.position <= step.position and other.result.get("host")
+    ]
+    return str(hosts[-1]) if hosts else None
+
+
 def _event(action: str, step: records.StepRecord, project_id: str, host: str | None) -> Event:
-    failed = step.error_text is not None or step.state in (
-        records.STEP_UNDOING,
-        records.STEP_UNDONE,
-    )
-    finished = step.finished_at or (step.undone_at if failed else None)
+    """Return a step as an event. One that had passed and was taken back later has passed."""
+    failed = step.error_text is not None
+    back = step.state in (records.STEP_UNDOING, records.STEP_UNDONE)
+    finished = step.finished_at or (step.undone_at if failed or back else None)
     result = None
-    if failed:
+    if failed or (back and step.finished_at is None):
         result = "Error"
-    elif step.state in (records.STEP_DONE, records.STEP_SKIPPED):
+    elif back or step.state in (records.STEP_DONE, records.STEP_SKIPPED):
         result = "Success"
     return Event(
         event=f"{action}_{step.name}".replace("-", "_"),
@@ -134,5 +173,15 @@ def _event(action: str, step: records.StepRecord, project_id: str, host: str | N
         host=host,
         host_id=host_id(project_id, host),
         traceback=step.error_detail,
-        details=step.error_text,
+        details=_details(step),
     )
+
+
+def _details(step: records.StepRecord) -> str | None:
+    """Say what the times and the result do not: the error, more tries than one, that it was undone."""
+    said = [step.error_text] if step.error_text else []
+    if step.tries > 1:
+        said.append(f"Tried {step.tries} times.")
+    if step.state == records.STEP_UNDONE and not step.error_text:
+        said.append("Undone, since a later step failed.")
+    return " ".join(said) or None

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from gureum.core.bus.contract import AgentError, BusTimeout
 from gureum.core.db.types import utc_now
 from gureum.core.saga.model import Result, Retry, Saga, SagaAbort, Step
@@ -50,6 +48,8 @@ NO_VALID_HOST = "no_valid_host"
 SELECTIONS = 3
 """How often the scheduler is asked anew when others took the room of every host it named."""
 SAME_HOST_TRIES = 3
+HOSTS_TOLD = 30
+"""How many hosts a fault names with what spoke against each; only administrators see it."""
 MAX_ATTEMPTS = 3
 """On how many hosts a server is tried."""
 SPAWN_TIMEOUT_S = 1800.0
@@ -141,8 +141,15 @@ def _no_valid_host(step: Context, selection: Selection) -> SagaAbort:
     text = explanation.text()
     if step.setbacks:
         text = f"{step.setbacks[-1].text} {text}"
-    detail = msgspec.json.encode({"hosts": explanation.hosts}).decode()
-    return SagaAbort(NO_VALID_HOST, text, detail=f"{text} {detail}")
+    return SagaAbort(NO_VALID_HOST, text, detail="\n".join([text, *_hosts_told(explanation.hosts)]))
+
+
+def _hosts_told(hosts: dict[str, str]) -> list[str]:
+    """Return a line a host; the scheduling record holds those that are left out."""
+    lines = [f"{host}: {why}" for host, why in sorted(hosts.items())]
+    if len(lines) > HOSTS_TOLD:
+        lines[HOSTS_TOLD:] = [f"and {len(lines) - HOSTS_TOLD} hosts more"]
+    return lines
 
 
 def release_claim(step: Context) -> None:

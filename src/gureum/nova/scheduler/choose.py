@@ -129,7 +129,7 @@ class HostChooser(Scheduler):
         refused: "Refused",
     ) -> list[HostState]:
         by_provider = {candidate.provider_id: candidate for candidate in candidates}
-        left, out = [], {}
+        left, out, amounts = [], {}, {}
         explained = EXPLAINED_HOSTS if not candidates else 0
         for host in hosts:
             candidate = by_provider.get(host.provider_id)
@@ -139,9 +139,11 @@ class HostChooser(Scheduler):
             why = "no room, or a required trait is missing"
             if explained > 0:
                 explained -= 1
-                why = shortage(self._placement.usages(host.provider_id), resources) or why
+                usages = self._placement.usages(host.provider_id)
+                why = shortage(usages, resources) or why
+                amounts[host] = f"{why}{missing(usages, resources)}"
             out[host] = why
-        refused.add(PLACEMENT, len(hosts), out)
+        refused.add(PLACEMENT, len(hosts), out, amounts)
         return left
 
     def _wanted(
@@ -205,14 +207,20 @@ class Refused:
         self._counts: list[FilterCount] = []
         self._hosts: dict[str, str] = {}
 
-    def add(self, name: str, asked: int, out: Mapping[HostState, str]) -> None:
-        """Note what one filter refused."""
+    def add(
+        self,
+        name: str,
+        asked: int,
+        out: Mapping[HostState, str],
+        inside: Mapping[HostState, str] | None = None,
+    ) -> None:
+        """Note what one filter refused; `inside` says more of some hosts, to operators only."""
         if not out and name in _QUIET:
             return
         reasons = Counter(out.values())
         self._counts.append(FilterCount(name, asked, len(out), dict(reasons)))
         for host, why in out.items():
-            self._hosts[host.host] = f"{name}: {why}"
+            self._hosts[host.host] = f"{name}: {(inside or {}).get(host, why)}"
 
     def explanation(self, weights: dict[str, dict[str, float]]) -> Explanation:
         """Return the record of the decision."""
@@ -229,6 +237,17 @@ def shortage(usages: Mapping[str, Usage] | None, resources: Mapping[str, int]) -
         if name not in usages or usages[name].capacity - usages[name].used < amount
     ]
     return f"not enough {', '.join(sorted(short))}" if short else None
+
+
+def missing(usages: Mapping[str, Usage] | None, resources: Mapping[str, int]) -> str:
+    """Say in numbers what `shortage` says in words; for operators."""
+    told = []
+    for name, amount in sorted(resources.items()):
+        usage = (usages or {}).get(name)
+        if usage is not None and usage.capacity - usage.used < amount:
+            free = max(0, usage.capacity - usage.used)
+            told.append(f"{name}: {amount} asked, {free} free of {usage.capacity}")
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _room(usages: Mapping[str, Usage]) -> dict[str, Room]:
