@@ -4,7 +4,7 @@ import re
 
 from source import SERVICES, Module, modules
 
-ABOVE_SERVICES = ("cli", "provision", "pages", "components", "__main__")
+ABOVE_SERVICES = ("audit", "cli", "provision", "pages", "components", "__main__")
 WITH_AGENTS = ("nova", "neutron")
 PUBLIC_OF_A_SERVICE = ("client", "config")
 """What another service may import of a service; an agent's contract besides, for those that ask it."""

@@ -169,7 +169,8 @@ def _first_settings(cloud: Cloud, known: dict[str, set[str]]) -> settings.Table:
         "bus": {"transport_url": f"local://{place.run_dir}/bus.sock"},
     }
     if cloud.simulated:
-        table["bus"] = {"transport_url": "local://"}
+        # One process; a command such as `gureum audit` joins its bus.
+        table["bus"] = {"transport_url": f"local://{place.run_dir}/bus.sock?role=hub"}
         table["nova.compute"] = {"compute_driver": "fake"}
     else:
         datapath = host.datapath_type(cloud.runner)

@@ -22,18 +22,20 @@ class Mappings(Reconciler):
 
     name = "nova.mappings"
 
-    def __init__(self, deps: SagaDeps, interval_s: float) -> None:
+    def __init__(self, deps: SagaDeps, interval_s: float, *, old_s: float = OLD_S) -> None:
         self._deps = deps
         self.interval_s = interval_s
+        self._old_s = old_s
 
     def reconcile(self) -> int:
         """Remove mappings without a row; end those of deleted rows; correct the cell of moved ones."""
         with self._deps.api.read() as tx:
-            old = mappings.live_before(tx, utc_now() - timedelta(seconds=OLD_S))
+            old = mappings.live_before(tx, utc_now() - timedelta(seconds=self._old_s))
             known = [(row.server_id, row.cell) for row in old]
-        return sum(self._check(server_id, cell) for server_id, cell in known)
+        return sum(self.check(server_id, cell) for server_id, cell in known)
 
-    def _check(self, server_id: str, mapped: str) -> int:
+    def check(self, server_id: str, mapped: str) -> int:
+        """Correct one mapping, to cell `mapped`; returns 1 when it was wrong."""
         found: dict[str, bool] = {}
         for name, database in self._deps.cells.items():
             with database.read() as tx:

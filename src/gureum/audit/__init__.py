@@ -1,0 +1,1 @@
+"""Compares what databases say with what nodes, stores and other services hold."""

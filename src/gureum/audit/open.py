@@ -1,0 +1,59 @@
+"""From a cloud's settings to what an audit is handed.
+
+Owns: opening databases and clients. Must not: compare.
+"""
+
+from gureum.audit.image_files import file_stores
+from gureum.audit.world import World
+from gureum.core.run import Runtime
+from gureum.core.saga import SagaStore
+from gureum.neutron.agents.contract import NetworkAgent, NetworkState, poke_address
+from gureum.neutron.config import NeutronOptions
+from gureum.nova.agent.contract import ComputeAgent
+from gureum.nova.conductor.component import image_access
+from gureum.nova.conductor.deps import SagaDeps
+from gureum.nova.config import NovaOptions
+from gureum.nova.placement_client import ClientPlacement
+from gureum.nova.ports_rest import RestServerPorts
+from gureum.nova.scheduler.contract import Scheduler
+from gureum.nova.session import service_session
+from gureum.nova.store.tables import CELL, CELL1, DATABASE_OF_CELL
+from gureum.placement.client import PlacementClient
+
+
+def open_world(runtime: Runtime, grace_s: float) -> World:
+    """Return the world of a cloud that runs; `runtime` owns what is opened."""
+    session = service_session(runtime)
+    placement = PlacementClient(session)
+
+    def compute(host: str, timeout_s: float) -> ComputeAgent:
+        return runtime.bus.client(ComputeAgent, host, timeout_s=timeout_s)
+
+    def network_agent(binary: str, host: str) -> NetworkAgent:
+        return runtime.bus.client(NetworkAgent, poke_address(binary, host))
+
+    nova = SagaDeps(
+        cell=CELL1,
+        api=runtime.database("nova_api"),
+        cells={cell: runtime.database(name) for cell, name in DATABASE_OF_CELL.items()},
+        placement=ClientPlacement(placement),
+        ports=RestServerPorts(session),
+        scheduler=runtime.bus.client(Scheduler),
+        compute=compute,
+        image_access=image_access(session),
+        nova=runtime.config.get(NovaOptions),
+    )
+    return World(
+        nova=nova,
+        sagas=SagaStore(CELL),
+        neutron=runtime.database("neutron"),
+        glance=runtime.database("glance"),
+        keystone=runtime.database("keystone"),
+        placement=placement,
+        network_state=runtime.bus.client(NetworkState),
+        network_agent=network_agent,
+        session=session,
+        stores=file_stores(runtime.config),
+        grace_s=grace_s,
+        agent_down_s=runtime.config.get(NeutronOptions).agent_down_time,
+    )
