@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,13 +35,21 @@ def sorted_after(
     """
     if marker is not None:
         statement = statement.where(_after(keys, marker))
+    statement = statement.order_by(*_order(tuple(keys)))
+    return statement if limit is None else statement.limit(limit)
+
+
+@lru_cache(maxsize=1024)
+def _order(keys: tuple[SortKey, ...]) -> tuple[sa.ColumnElement[Any], ...]:
+    """Return the clauses of an order; they are the same for every request and costly to make."""
+    clauses: list[sa.ColumnElement[Any]] = []
     for key in keys:
         column = key.column
         if getattr(column, "nullable", False):
             order = sa.case((column.is_(None), 0), else_=1)
-            statement = statement.order_by(order.desc() if key.descending else order.asc())
-        statement = statement.order_by(column.desc() if key.descending else column.asc())
-    return statement if limit is None else statement.limit(limit)
+            clauses.append(order.desc() if key.descending else order.asc())
+        clauses.append(column.desc() if key.descending else column.asc())
+    return tuple(clauses)
 
 
 def _after(keys: Sequence[SortKey], marker: Sequence[Any]) -> sa.ColumnElement[bool]:

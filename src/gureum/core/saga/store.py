@@ -256,7 +256,7 @@ class SagaStore:
 
     def load(self, tx: Tx, saga_id: str) -> SagaRecord | None:
         """Return a saga with its steps, or None."""
-        row = tx.one(sa.select(self.sagas).where(self.sagas.c.id == saga_id))
+        row = tx.by(self.sagas.c.id, saga_id)
         return None if row is None else self._records(tx, [row])[0]
 
     def of_resource(

@@ -18,7 +18,7 @@ _COLUMNS = tuple(column.name for column in images.columns)
 
 def get(tx: Tx, id: str, project_id: str | None) -> Image | None:
     """Return an image, also one that is to be deleted. project_id: whose membership is told."""
-    row = tx.one(sa.select(images).where(images.c.id == id))
+    row = tx.by(images.c.id, id)
     return None if row is None else complete(tx, [row], project_id)[0]
 
 
@@ -28,11 +28,10 @@ def complete(tx: Tx, rows: Sequence[Any], project_id: str | None) -> list[Image]
     if not ids:
         return []
     tag_map: dict[str, list[str]] = defaultdict(list)
-    for tag in tx.all(sa.select(tags).where(tags.c.image_id.in_(ids)).order_by(tags.c.tag)):
+    for tag in tx.among(tags.c.image_id, ids, tags.c.tag):
         tag_map[tag.image_id].append(tag.tag)
     property_map: dict[str, dict[str, str]] = defaultdict(dict)
-    query = sa.select(properties).where(properties.c.image_id.in_(ids)).order_by(properties.c.name)
-    for found in tx.all(query):
+    for found in tx.among(properties.c.image_id, ids, properties.c.name):
         property_map[found.image_id][found.name] = found.value
     standing: dict[str, str] = {}
     if project_id is not None:

@@ -72,7 +72,7 @@ class Association:
 
 def get(tx: Tx, name: str) -> Namespace | None:
     """Return a namespace."""
-    row = tx.one(sa.select(namespaces).where(namespaces.c.namespace == name))
+    row = tx.by(namespaces.c.namespace, name)
     return None if row is None else Namespace(**row._mapping)
 
 

@@ -105,9 +105,9 @@ def with_implied(tx: Tx, ids: Iterable[str]) -> list[str]:
 def ancestors(tx: Tx, project_id: str, limit: int = 64) -> list[sa.Row[Any]]:
     """Return a project's parents, the nearest first; the domain on top is not among them."""
     found: list[sa.Row[Any]] = []
-    row = tx.one(sa.select(projects).where(projects.c.id == project_id))
+    row = tx.by(projects.c.id, project_id)
     while row is not None and row.parent_id != row.domain_id and len(found) < limit:
-        row = tx.one(sa.select(projects).where(projects.c.id == row.parent_id))
+        row = tx.by(projects.c.id, row.parent_id)
         if row is not None:
             found.append(row)
     return found
@@ -118,7 +118,7 @@ def descendants(tx: Tx, parent_ids: Sequence[str]) -> list[sa.Row[Any]]:
     found: list[sa.Row[Any]] = []
     level = list(parent_ids)
     while level:
-        rows = tx.all(sa.select(projects).where(projects.c.parent_id.in_(level)))
+        rows = tx.among(projects.c.parent_id, level)
         found.extend(rows)
         level = [row.id for row in rows]
     return found

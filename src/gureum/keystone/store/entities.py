@@ -60,7 +60,7 @@ def by_ids(tx: Tx, table: sa.Table, ids: Sequence[str]) -> dict[str, Row]:
     wanted = list(dict.fromkeys(ids))
     for start in range(0, len(wanted), 500):
         part = wanted[start : start + 500]
-        found.update({row.id: row for row in tx.all(sa.select(table).where(table.c.id.in_(part)))})
+        found.update({row.id: row for row in tx.among(table.c.id, part)})
     return found
 
 

@@ -141,7 +141,7 @@ def update_agent(ctx: Context, tx: Tx, agent: View, new: Any) -> View:
 )
 def delete_agent(ctx: Context, tx: Tx, agent: View) -> None:
     """Forget an agent; it comes back with its next report."""
-    row = tx.one(sa.select(t.agents).where(t.agents.c.id == agent["id"]))
+    row = tx.by(t.agents.c.id, agent["id"])
     links = tx.all(
         sa.select(t.network_dhcp_agents.c.network_id).where(
             t.network_dhcp_agents.c.agent_id == agent["id"]
@@ -202,7 +202,7 @@ def add_dhcp_network(ctx: Context, tx: Tx, agent: View, new: Any) -> Any:
     load_row(ctx, tx, NETWORK, new.network_id)
     if any(a.id == agent["id"] for a in dhcp.agents_of(tx, new.network_id)):
         raise NetworkHostedByDHCPAgent(network_id=new.network_id, agent_id=agent["id"])
-    row = tx.one(sa.select(t.agents).where(t.agents.c.id == agent["id"]))
+    row = tx.by(t.agents.c.id, agent["id"])
     dhcp.add_network(ctx, tx, new.network_id, row)
     return Reply(raw=b"null")
 

@@ -272,7 +272,7 @@ def disassociate(tx: Tx, floatingip_ids: Sequence[str]) -> None:
 
 
 def _tell_nova(tx: Tx, port_ids: Sequence[str]) -> None:
-    for port in tx.all(sa.select(t.ports).where(t.ports.c.id.in_(port_ids))):
+    for port in tx.among(t.ports.c.id, port_ids):
         if port.device_owner.startswith(binding.GUEST) and port.device_id:
             binding.tell_nova(tx, "network-changed", port)
 
@@ -281,7 +281,7 @@ def delete(ctx: Context, tx: Tx, floatingip: Mapping[str, Any]) -> None:
     """Give the address back."""
     rows.check_revision(ctx, floatingip)
     _check_no_forwardings(tx, floatingip["id"])
-    row = tx.one(sa.select(t.floatingips).where(t.floatingips.c.id == floatingip["id"]))
+    row = tx.by(t.floatingips.c.id, floatingip["id"])
     if row is not None:
         remove(tx, row)
 
@@ -291,7 +291,7 @@ def remove(tx: Tx, floatingip: sa.Row[Any]) -> None:
     disassociate(tx, [floatingip.id])
     tx.delete(t.floatingips, t.floatingips.c.id == floatingip.id)
     rows.forget(tx, floatingip.id)
-    port = tx.one(sa.select(t.ports).where(t.ports.c.id == floatingip.floating_port_id))
+    port = tx.by(t.ports.c.id, floatingip.floating_port_id)
     if port is not None:
         port_logic.remove(tx, port)
 

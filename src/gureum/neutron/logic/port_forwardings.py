@@ -236,6 +236,6 @@ def _note(tx: Tx, floatingip_id: str, router_id: str) -> None:
 
 
 def _reload(tx: Tx, forwarding_id: str) -> View:
-    row = tx.one(sa.select(t.port_forwardings).where(t.port_forwardings.c.id == forwarding_id))
+    row = tx.by(t.port_forwardings.c.id, forwarding_id)
     assert row is not None
     return store.view(row)

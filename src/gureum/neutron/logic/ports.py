@@ -340,7 +340,7 @@ def delete(ctx: Context, tx: Tx, port: Mapping[str, Any]) -> None:
             raise ServicePortInUse(
                 port_id=port["id"], reason="has device owner " + port["device_owner"]
             )
-    row = tx.one(sa.select(t.ports).where(t.ports.c.id == port["id"]))
+    row = tx.by(t.ports.c.id, port["id"])
     if row is not None:
         remove(tx, row)
 

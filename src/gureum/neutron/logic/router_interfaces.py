@@ -115,7 +115,7 @@ def _by_port(
     if not port["fixed_ips"]:
         raise BadRequest("Bad router request: Router port must have at least one fixed IP")
     subnet_ids = [item["subnet_id"] for item in port["fixed_ips"]]
-    subnets = tx.all(sa.select(t.subnets).where(t.subnets.c.id.in_(subnet_ids)))
+    subnets = tx.among(t.subnets.c.id, subnet_ids)
     if sum(subnet.ip_version == 4 for subnet in subnets) > 1:
         raise BadRequest("Bad router request: Cannot have multiple IPv4 subnets on router port")
     for subnet in subnets:
@@ -146,7 +146,7 @@ def remove(ctx: Context, tx: Tx, router: Mapping[str, Any], new: Struct) -> View
         if not mine:
             raise RouterInterfaceNotFoundForSubnet(router_id=router["id"], subnet_id=subnet_id)
     _check_free(tx, router, mine)
-    port = tx.one(sa.select(t.ports).where(t.ports.c.id == mine[0].port_id))
+    port = tx.by(t.ports.c.id, mine[0].port_id)
     assert port is not None
     items = changes.router_items(tx, router["id"])
     whole = [s for s in connected if s.port_id == port.id]

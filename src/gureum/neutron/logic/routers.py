@@ -157,7 +157,7 @@ def bind_port(tx: Tx, router_id: str, port_id: str) -> None:
     if not host:
         l3_scheduling.ensure(tx, router_id)
         return
-    port = tx.one(sa.select(t.ports).where(t.ports.c.id == port_id))
+    port = tx.by(t.ports.c.id, port_id)
     assert port is not None
     binding.rebind(tx, port._mapping, host)
     changes.note(
@@ -167,7 +167,7 @@ def bind_port(tx: Tx, router_id: str, port_id: str) -> None:
 
 
 def _move_gateway(tx: Tx, router: Mapping[str, Any], wishes: Sequence[ipam.Wish]) -> None:
-    port = tx.one(sa.select(t.ports).where(t.ports.c.id == router["gateway_port_id"]))
+    port = tx.by(t.ports.c.id, router["gateway_port_id"])
     assert port is not None
     place = ipam.Place(port.network_id, port.id, port.mac_address, port.device_owner)
     ipam.change(tx, place, wishes, tx.deps.options.max_fixed_ips_per_port)

@@ -176,7 +176,7 @@ def delete(ctx: Context, tx: Tx, policy: Mapping[str, Any]) -> None:
 
 def _check_unused(tx: Tx, policy: Mapping[str, Any], instead: str = "") -> None:
     table = OBJECTS[policy["object_type"]]
-    row = tx.one(sa.select(table).where(table.c.id == policy["object_id"]))
+    row = tx.by(table.c.id, policy["object_id"])
     if row is None:
         return
     used = store.uses(tx, policy, row.project_id, instead)

@@ -266,7 +266,7 @@ def _routes(new: Struct, cidr: Net) -> list[dict[str, str]]:
 
 
 def _give_auto_addresses(tx: Tx, network_id: str, subnet_id: str) -> None:
-    subnet = tx.one(sa.select(t.subnets).where(t.subnets.c.id == subnet_id))
+    subnet = tx.by(t.subnets.c.id, subnet_id)
     if subnet is None or not ipam.is_auto(subnet):
         return
     found = tx.all(
@@ -353,7 +353,7 @@ def delete(ctx: Context, tx: Tx, subnet: Mapping[str, Any]) -> None:
     """Delete a subnet whose addresses nobody but the cloud itself uses. Raises: SubnetInUse."""
     rows.check_revision(ctx, subnet)
     subnet_id, network_id = subnet["id"], subnet["network_id"]
-    row = tx.one(sa.select(t.subnets).where(t.subnets.c.id == subnet_id))
+    row = tx.by(t.subnets.c.id, subnet_id)
     found = store.user_ports(tx, subnet_id, ("network:dhcp",))
     if row is not None and ipam.is_auto(row):
         found = [port for port in found if port.device_owner in ipam.ROUTER_OWNERS]

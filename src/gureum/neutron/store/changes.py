@@ -32,7 +32,7 @@ class Item(NamedTuple):
 
 def current(tx: Tx) -> tuple[int, int]:
     """Return the newest revision, and the oldest that deltas may start from."""
-    row = tx.one(sa.select(t.revisions).where(t.revisions.c.id == 1))
+    row = tx.by(t.revisions.c.id, 1)
     return (row.value, row.floor) if row is not None else (1, 1)
 
 

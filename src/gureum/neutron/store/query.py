@@ -97,7 +97,7 @@ def load_row(ctx: Context, tx: Tx, noun: Noun, row_id: str) -> sa.Row[Any]:
 
 def reload(ctx: Context, tx: Tx, noun: Noun, row_id: str) -> View:
     """Return the view of a row just written, whoever asks."""
-    row = tx.one(sa.select(noun.table).where(noun.table.c.id == row_id))
+    row = tx.by(noun.table.c.id, row_id)
     if row is None:
         raise noun.not_found(id=row_id)
     return noun.views(ctx, tx, [row])[0]
@@ -106,10 +106,8 @@ def reload(ctx: Context, tx: Tx, noun: Noun, row_id: str) -> View:
 def tags_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the tags by resource id, in one query."""
     found: dict[str, list[str]] = {}
-    if ids:
-        statement = sa.select(t.tags).where(t.tags.c.resource_id.in_(ids)).order_by(t.tags.c.tag)
-        for row in tx.all(statement):
-            found.setdefault(row.resource_id, []).append(row.tag)
+    for row in tx.among(t.tags.c.resource_id, ids, t.tags.c.tag):
+        found.setdefault(row.resource_id, []).append(row.tag)
     return found
 
 
@@ -117,14 +115,19 @@ def shared_ids(ctx: Context, tx: Tx, object_type: str, ids: Sequence[str]) -> se
     """Return which objects count as shared for this caller, in one query."""
     if not ids:
         return set()
-    rbac = t.rbac_policies
-    statement = sa.select(rbac.c.object_id).where(
-        rbac.c.object_type == object_type,
-        rbac.c.object_id.in_(ids),
-        rbac.c.action == "access_as_shared",
-        rbac.c.target_tenant.in_(("*", ctx.project_id or "*")),
-    )
-    return {row.object_id for row in tx.all(statement)}
+    asked = {"type": object_type, "ids": list(ids), "project": ctx.project_id or "*"}
+    return {row.object_id for row in tx.all(_SHARED, asked)}
+
+
+_SHARED = sa.select(t.rbac_policies.c.object_id).where(
+    t.rbac_policies.c.object_type == sa.bindparam("type"),
+    t.rbac_policies.c.object_id.in_(sa.bindparam("ids", expanding=True)),
+    t.rbac_policies.c.action == "access_as_shared",
+    sa.or_(
+        t.rbac_policies.c.target_tenant == "*",
+        t.rbac_policies.c.target_tenant == sa.bindparam("project"),
+    ),
+)
 
 
 def standard_views(tx: Tx, rows: Sequence[sa.Row[Any]], *, tags: bool = True) -> list[View]:

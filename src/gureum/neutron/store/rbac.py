@@ -34,7 +34,7 @@ RBAC = Noun(
 
 def reload(tx: Tx, policy_id: str) -> View:
     """Return a policy just written."""
-    row = tx.one(sa.select(t.rbac_policies).where(t.rbac_policies.c.id == policy_id))
+    row = tx.by(t.rbac_policies.c.id, policy_id)
     if row is None:
         raise RbacPolicyNotFound(id=policy_id)
     return {**row._mapping, "tenant_id": row.project_id}

@@ -29,10 +29,11 @@ def views(ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[View]:
     ids = [row.id for row in rows]
     shared = shared_ids(ctx, tx, "security_group", ids)
     found = (
-        tx.all(
-            sa.select(t.security_group_rules)
-            .where(t.security_group_rules.c.security_group_id.in_(ids))
-            .order_by(t.security_group_rules.c.created_at, t.security_group_rules.c.id)
+        tx.among(
+            t.security_group_rules.c.security_group_id,
+            ids,
+            t.security_group_rules.c.created_at,
+            t.security_group_rules.c.id,
         )
         if ids
         else []

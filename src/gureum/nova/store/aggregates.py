@@ -22,7 +22,7 @@ def list_all(tx: Tx) -> Sequence[sa.Row[Any]]:
 
 def get(tx: Tx, number: int) -> sa.Row[Any] | None:
     """Return an aggregate by its number."""
-    return tx.one(sa.select(aggregates).where(aggregates.c.number == number))
+    return tx.by(aggregates.c.number, number)
 
 
 def hosts_of(tx: Tx, numbers: Sequence[int]) -> dict[int, list[str]]:

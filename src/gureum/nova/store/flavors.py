@@ -40,7 +40,7 @@ def visible_to(project_id: str | None) -> sa.ColumnElement[bool]:
 
 def get(tx: Tx, flavor_id: str) -> sa.Row[Any] | None:
     """Return a flavor by its id."""
-    return tx.one(sa.select(flavors).where(flavors.c.flavor_id == flavor_id))
+    return tx.by(flavors.c.flavor_id, flavor_id)
 
 
 def may_use(tx: Tx, number: int, project_id: str | None) -> bool:
@@ -72,9 +72,8 @@ def find_page(
 def extra_specs_of(tx: Tx, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
     """Return the extra specs by the flavors' numbers."""
     found: dict[int, dict[str, str]] = {number: {} for number in numbers}
-    table = flavor_extra_specs
-    wanted = sa.select(table).where(table.c.flavor_number.in_(numbers)).order_by(table.c.key)
-    for row in tx.all(wanted):
+    table = flavor_extra_specs.c
+    for row in tx.among(table.flavor_number, numbers, table.key):
         found[row.flavor_number][row.key] = row.value
     return found
 

@@ -16,7 +16,7 @@ from gureum.nova.store.tables import server_group_members, server_groups, server
 
 def get(tx: Tx, group_id: str) -> sa.Row[Any] | None:
     """Return a server group."""
-    return tx.one(sa.select(server_groups).where(server_groups.c.id == group_id))
+    return tx.by(server_groups.c.id, group_id)
 
 
 def find_slice(tx: Tx, project_id: str | None, *, limit: int, skip: int) -> Sequence[sa.Row[Any]]:

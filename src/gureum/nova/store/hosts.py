@@ -39,7 +39,7 @@ def list_services(
 
 def get_service(tx: Tx, service_id: str) -> sa.Row[Any] | None:
     """Return a service by its UUID."""
-    return tx.one(sa.select(services).where(services.c.id == service_id))
+    return tx.by(services.c.id, service_id)
 
 
 def heard_of(

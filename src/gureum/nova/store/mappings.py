@@ -25,7 +25,7 @@ def insert_many(tx: Tx, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def get(tx: Tx, server_id: str) -> sa.Row[Any] | None:
     """Return a server's mapping (its `cell`, owner, sizes), deleted or not; None when unknown."""
-    return tx.one(sa.select(server_mappings).where(server_mappings.c.server_id == server_id))
+    return tx.by(server_mappings.c.server_id, server_id)
 
 
 def cells_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, str]:

@@ -52,7 +52,7 @@ def group_of(tx: Tx, server_id: str) -> tuple[sa.Row[Any], list[str]] | None:
     group_id = tx.scalar(sa.select(table.group_id).where(table.server_id == server_id))
     if group_id is None:
         return None
-    group = tx.one(sa.select(server_groups).where(server_groups.c.id == group_id))
+    group = tx.by(server_groups.c.id, group_id)
     if group is None:
         return None
     members = tx.all(

@@ -152,7 +152,7 @@ Bundle = dict[str, list[dict[str, Any]]]
 
 def export(tx: Tx, server_id: str) -> Bundle | None:
     """Return a server's rows by table, to be written into another cell; None when there is none."""
-    row = tx.one(sa.select(servers).where(servers.c.id == server_id))
+    row = tx.by(servers.c.id, server_id)
     if row is None:
         return None
     bundle = {"servers": [_without_number(row)]}

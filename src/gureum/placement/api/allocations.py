@@ -104,7 +104,7 @@ def show_allocations(ctx: Context, tx: Tx, consumer_uuid: str, query: Versioned)
         mine = held.setdefault(row.provider_uuid, {"generation": row.generation, "resources": {}})
         mine["resources"][row.resource_class] = row.used
     out: dict[str, Any] = {"allocations": held}
-    consumer = tx.one(sa.select(consumers).where(consumers.c.uuid == consumer_uuid))
+    consumer = tx.by(consumers.c.uuid, consumer_uuid)
     if held and consumer is not None:
         if query.has_owner:
             out["project_id"], out["user_id"] = consumer.project_id, consumer.user_id

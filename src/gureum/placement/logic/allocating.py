@@ -77,7 +77,7 @@ def write(tx: Tx, wanted: Sequence[NewAllocations]) -> None:
 
 
 def _consumer(tx: Tx, item: NewAllocations) -> None:
-    row = tx.one(sa.select(consumers).where(consumers.c.uuid == item.consumer_uuid))
+    row = tx.by(consumers.c.uuid, item.consumer_uuid)
     expected = item.consumer_generation
     if expected is not ... and expected != (row.generation if row is not None else None):
         have = row.generation if row is not None else None

@@ -24,7 +24,7 @@ _PART = 500
 
 def get(tx: Tx, uuid: str) -> Row | None:
     """Return a provider."""
-    return tx.one(sa.select(providers).where(providers.c.uuid == uuid))
+    return tx.by(providers.c.uuid, uuid)
 
 
 def by_uuids(tx: Tx, uuids: Iterable[str]) -> dict[str, Row]:
