@@ -8,7 +8,9 @@ Must not: import a component at import time. A name is resolved when it is asked
 
 import importlib
 import importlib.util
+import re
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 
 from gureum.core.config import collect
@@ -105,6 +107,7 @@ SERVICES: tuple[str, ...] = (
 """The table of contents of every service: a module with `SERVICE`."""
 
 OPTION_MODULES: tuple[str, ...] = (
+    "gureum.core.trace_otlp",
     "gureum.provision.options",
     "gureum.keystone.config",
     "gureum.glance.config",
@@ -173,3 +176,26 @@ def _exists(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         return False
+
+
+_SERVICE = re.compile(r"^gureum\.(\w+)\.(\w+)")
+_OF_CONDUCTOR = ("sagas", "reconcilers", "conductor")
+
+
+@cache
+def of_module(module: str) -> str:
+    """The component that works in a module; nothing for modules that many share."""
+    found = _SERVICE.match(module)
+    if found is None or found[1] == "core":
+        return ""
+    service, layer = found.groups()
+    if layer in _OF_CONDUCTOR and f"{service}-conductor" in COMPONENTS:
+        return f"{service}-conductor"
+    best, length = "", 0
+    for name, entry in COMPONENTS.items():
+        package = entry.module.rsplit(".", 1)[0]
+        if module == entry.module:
+            return name
+        if (module + ".").startswith(package + ".") and len(package) > length:
+            best, length = name, len(package)
+    return best

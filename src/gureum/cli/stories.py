@@ -4,10 +4,8 @@ Owns: finding the lines and sagas of a request, and naming the component that a 
 Must not: print.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -25,10 +23,6 @@ from gureum.core.saga.store import SagaStore
 from gureum.core.trace_story import Line, Node, node_of, only, parse, requests_of, tree
 
 MOST_SAGAS = 200
-
-_SERVICE = re.compile(r"^gureum\.(\w+)\.(\w+)")
-_OF_CONDUCTOR = ("sagas", "reconcilers", "conductor")
-_OF_API = ("api", "logic", "store", "client", "components")
 
 
 @dataclass(slots=True)
@@ -253,25 +247,7 @@ def component_of(line: Line) -> str:
         return named
     if line.event.startswith("pass ") and line.fields.get("what") in components.COMPONENTS:
         return line.fields["what"]
-    return _component_of_module(line.logger)
-
-
-@cache
-def _component_of_module(module: str) -> str:
-    found = _SERVICE.match(module)
-    if found is None or found[1] == "core":
-        return ""
-    service, layer = found.groups()
-    if layer in _OF_CONDUCTOR and f"{service}-conductor" in components.COMPONENTS:
-        return f"{service}-conductor"
-    best, length = "", 0
-    for name, entry in components.COMPONENTS.items():
-        package = entry.module.rsplit(".", 1)[0]
-        if module == entry.module:
-            return name
-        if (module + ".").startswith(package + ".") and len(package) > length:
-            best, length = name, len(package)
-    return best
+    return components.of_module(line.logger)
 
 
 def _conductor(saga: str) -> str:

@@ -141,12 +141,17 @@ def _branches(
     """Return the lines of a tree, each with what is drawn to the left of it."""
     own = before if outermost else before + ("└─ " if last else "├─ ")
     below = before if outermost else before + ("   " if last else "│  ")
-    children = [child for child in node.children if notes or child.kind != "note"]
+    children = [_answer(child) for child in node.children if notes or child.kind != "note"]
     found = [(own, node)]
     for number, child in enumerate(children, 1):
         at_end = number == len(children)
         found += _branches(child, below, last=at_end, outermost=False, notes=notes)
     return found
+
+
+def _answer(node: Node) -> Node:
+    """Return what was asked for instead of the asking, when nothing else is told of it."""
+    return node.children[0] if node.kind == "ask" and len(node.children) == 1 else node
 
 
 def _took(node: Node) -> str:

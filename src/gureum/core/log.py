@@ -59,6 +59,11 @@ class Logger:
     def __init__(self, name: str) -> None:
         self._log = logging.getLogger(name)
 
+    @property
+    def name(self) -> str:
+        """The module whose lines these are."""
+        return self._log.name
+
     def _emit(self, level: int, event: str, fields: dict[str, Any], exc_info: Any = None) -> None:
         if not self._log.isEnabledFor(level):
             return

@@ -27,6 +27,8 @@ LOOK = "gureum=look"
 API = "api"
 STEP = "step"
 SAGA = "saga"
+ASK = "ask"
+"""What the asker of another process sees; only told while there is an exporter."""
 PASS = "pass"
 """One round of an agent that makes its host as it is wanted."""
 
@@ -96,7 +98,7 @@ def usual_level() -> int:
 class Span:
     """Some work with a beginning and an end. Use it in a `with`; log lines inside carry its id.
 
-    kind: api, saga, step, call, job, pass. name: what is done, without ids. logger: whose line it is.
+    kind: api, saga, step, call, job, pass, ask. name: what is done, without ids. logger: whose line it is.
     remote: the traceparent that came with a request. Times are seconds since 1970.
     """
 
@@ -141,6 +143,11 @@ class Span:
         span._began -= time.time() - started_at
         span.started_at = started_at
         return span
+
+    @property
+    def module(self) -> str:
+        """The module that does the work."""
+        return self._logger.name
 
     @property
     def trace_id(self) -> str:

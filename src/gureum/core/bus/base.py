@@ -292,8 +292,16 @@ def _remote(
 
         return refuse
 
+    name = f"{contract.topic}.{method.name}"
+
     def ask(_self: object, *args: Any, **kwargs: Any) -> Any:
-        assert_no_transaction(f"{contract.topic}.{method.name}")
+        assert_no_transaction(name)
+        if method.kind == "cast" or not trace.exports():
+            return carry(args, kwargs)
+        with trace.Span(trace.ASK, name, LOG):
+            return carry(args, kwargs)
+
+    def carry(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         request = Request(
             id=uuid.uuid4().hex,
             topic=contract.topic,

@@ -15,10 +15,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 import msgspec
 
-from gureum.core import trace
+from gureum.core import log, trace
 from gureum.core.db.engine import assert_no_transaction
 from gureum.core.http.dispatch import Dispatcher
 from gureum.core.http.messages import Request
+
+LOG = log.get(__name__)
 
 
 class RemoteError(Exception):
@@ -73,6 +75,22 @@ class HttpClient:
         Raises: RemoteUnavailable (after `attempts` for GET, PUT, DELETE and HEAD; one for others).
         """
         assert_no_transaction(f"{method} {url}")
+        if not trace.exports():
+            return self._request(method, url, json, headers, params, attempts)
+        with trace.Span(trace.ASK, f"{method} {urlsplit(url).netloc}", LOG) as span:
+            reply = self._request(method, url, json, headers, params, attempts)
+            span.end("answered", failed=reply.status >= 500, status=reply.status)
+            return reply
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        json: Any,
+        headers: Mapping[str, str] | None,
+        params: Mapping[str, Any] | None,
+        attempts: int,
+    ) -> HttpReply:
         sent = {
             "content-type": "application/json",
             "accept": "application/json",
