@@ -15,7 +15,7 @@ from typing import Any
 from gureum import components
 from gureum.cli import place
 from gureum.cli.logfile import LogFile
-from gureum.core import log
+from gureum.core import log, trace_otlp
 from gureum.core.config import Config
 from gureum.core.listen import AddressInUse, nothing
 from gureum.core.run import Component, Process, ProcessOptions, Runtime
@@ -84,6 +84,12 @@ def run_process(args: argparse.Namespace, config: Config, names: Sequence[str]) 
     _follow_parent(args.die_with)
     _set_up_logs(args, config)
     runtime = Runtime(config, name=args.process_name, bus_role=args.bus)
+    tracing = trace_otlp.start(
+        config.get(trace_otlp.TracingOptions),
+        process=args.process_name,
+        host=runtime.host,
+        name_of=components.of_module,
+    )
     loaded: list[Component] = [components.load(name) for name in names]
     if args.bootstrap:
         _bootstrap(runtime)
@@ -95,6 +101,8 @@ def run_process(args: argparse.Namespace, config: Config, names: Sequence[str]) 
     process = Process(runtime, loaded, on_ready=_ready(args.ready_file))
     try:
         code = process.run()
+        if tracing is not None:
+            tracing.stop()
         if process.unstopped:
             os._exit(code)  # their threads would keep the interpreter from ending
         return code
