@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "node": ("gureum.cli.node", "run the components of a compute and network node"),
     "db": ("gureum.cli.db", "databases: migrate, status"),
     "audit": ("gureum.cli.audit", "compare databases with what nodes and stores hold, and mend it"),
+    "fault": ("gureum.cli.fault", "let a simulated cloud's work fail, be slow or stop"),
     "saga": ("gureum.cli.saga", "verbs under way: list, show, retry, skip, cancel"),
     "config": ("gureum.cli.config", "settings: sample, check, show"),
     "image": ("gureum.guestimage.cli", "build the guest image"),

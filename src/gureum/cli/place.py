@@ -67,6 +67,12 @@ def simulated_default() -> Place:
     return under(Path(base) / "gureum")
 
 
+def launcher() -> str:
+    """What the user types: the file of a clone, or the installed command."""
+    named = os.environ.get("GUREUM_LAUNCHER")
+    return "./" + os.path.basename(named) if named else "gureum"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which cloud a command is about."""
     parser.add_argument(

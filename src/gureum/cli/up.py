@@ -6,6 +6,7 @@ import os
 import sys
 import time
 
+from gureum import presets
 from gureum.cli import place as places
 from gureum.cli.place import Place, Unusable
 from gureum.core.config import CloudOptions
@@ -15,6 +16,7 @@ from gureum.provision.cloud import Cloud
 from gureum.provision.options import InstallOptions
 from gureum.provision.steps import StepFailed
 from gureum.provision.steps import run as run_steps
+from gureum.testing.ports import ANY_PORTS, free_offset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,9 +28,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the whole API on fake drivers: no root, no packages, no guests",
     )
     parser.add_argument(
-        "--ephemeral", action="store_true", help="start from nothing, and `down` forgets everything"
+        "--ephemeral",
+        action="store_true",
+        help="start from nothing; with --simulated in memory and in this terminal, gone at Ctrl-C,"
+        " else `down` forgets everything",
     )
-    parser.add_argument("--port-offset", type=int, metavar="N", help="added to every API port")
+    parser.add_argument(
+        "--preset", metavar="FILE", help="users, projects, networks and more that it holds (YAML)"
+    )
+    parser.add_argument(
+        "--openrc", metavar="FILE", help="of an ephemeral one: write its credentials there when it is up"
+    )
+    parser.add_argument(
+        "--port-offset",
+        type=_offset,
+        metavar="N",
+        help="added to every API port; `auto` takes free ones",
+    )
     parser.add_argument("--address", metavar="IP", help="where the APIs listen (127.0.0.1)")
     parser.add_argument(
         "--name", default="", help="of a cloud beside others; its bridges and namespaces carry it"
@@ -39,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run every step; the second time it is quick and changes nothing."""
+    if args.simulated and args.ephemeral:
+        from gureum.cli import ephemeral
+
+        return ephemeral.run(args)
+    if args.openrc:
+        raise Unusable("--openrc goes with --simulated --ephemeral; else use: gureum openrc")
     place = _place(args)
     if not args.simulated and os.geteuid() != 0:
         raise Unusable(
@@ -46,9 +68,11 @@ def run(args: argparse.Namespace) -> int:
             "Run:  sudo ./gureum up\n"
             "or, without root and without guests:  ./gureum up --simulated"
         )
+    preset = _preset(args.preset)
     place.config_dir.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(place):
         cloud = _cloud(args, place)
+        cloud.preset = preset
         if args.ephemeral:
             supervisor.stop(place.run_dir)
             purge.forget_state(place)
@@ -64,6 +88,20 @@ def run(args: argparse.Namespace) -> int:
             return 1
     _tell(cloud, seconds)
     return 0
+
+
+def _offset(text: str) -> int:
+    return ANY_PORTS if text == "auto" else int(text)
+
+
+def _preset(path: str | None) -> presets.Preset | None:
+    """Read before anything is made. Raises: Unusable."""
+    if path is None:
+        return None
+    try:
+        return presets.read(path)
+    except presets.PresetError as error:
+        raise Unusable(f"the preset cannot be used:\n{error}") from error
 
 
 def _place(args: argparse.Namespace) -> Place:
@@ -103,7 +141,7 @@ def _cloud(args: argparse.Namespace, place: Place) -> Cloud:
             simulated=args.simulated,
             ephemeral=args.ephemeral,
             name=args.name,
-            port_offset=args.port_offset or 0,
+            port_offset=free_offset() if args.port_offset == ANY_PORTS else args.port_offset or 0,
             address=args.address or "127.0.0.1",
         )
     cloud.with_image = not args.no_image
@@ -130,7 +168,7 @@ class _one_at_a_time:
 
 def _tell(cloud: Cloud, seconds: float) -> None:
     """The last thing a newcomer reads: what there is and what to type next."""
-    launcher = "./" + os.path.basename(os.environ.get("GUREUM_LAUNCHER", "gureum"))
+    launcher = places.launcher()
     where = "" if cloud.place == places.production() else f" --state-dir {cloud.place.state_dir}"
     if cloud.place == places.simulated_default() and not places.production().config_dir.exists():
         where = ""

@@ -21,6 +21,7 @@ from gureum.core.bus.base import Bus
 from gureum.core.bus.open import open_bus
 from gureum.core.config import CloudOptions, Config, option, section
 from gureum.core.db.engine import Database
+from gureum.core.faults import SimulatedOptions
 from gureum.core.http.client import HttpClient
 from gureum.core.http.edge import Pools
 from gureum.core.listen import Health, HttpListeners
@@ -101,6 +102,7 @@ CORE_SECTIONS: tuple[type, ...] = (
     NamedDatabaseOptions,
     BusOptions,
     ProcessOptions,
+    SimulatedOptions,
 )
 
 
@@ -255,6 +257,8 @@ class Process:
         }
         try:
             self.start()
+            gc.collect()
+            gc.freeze()  # what start-up made stays for good: later collections need not look at it
             self._on_ready()
             self.runtime.stopping.wait()
             return 0
@@ -273,8 +277,6 @@ class Process:
             self.runtime.track(component)
         self.runtime.http.open()
         self.runtime.http.serve()
-        gc.collect()
-        gc.freeze()  # what start-up made stays for good: later collections need not look at it
         LOG.info(
             "process is ready",
             process=self.runtime.name,

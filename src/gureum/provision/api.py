@@ -54,13 +54,21 @@ class Api:
         """Whether the catalogue names a service."""
         return any(service["type"] == service_type for service in self._catalog)
 
-    def get(self, service_type: str, path: str, **params: str) -> Any:
-        """GET and decode. Raises: ApiFailed."""
-        return self._send("GET", self.url(service_type) + path, params=params).json()
+    def get(self, service_type: str, path: str, *, version: str = "", **params: str) -> Any:
+        """GET and decode; `version` is a microversion as its header has it. Raises: ApiFailed."""
+        url = self.url(service_type) + path
+        return self._send("GET", url, params=params, headers=_asked(version)).json()
 
-    def post(self, service_type: str, path: str, body: Any) -> Any:
+    def post(self, service_type: str, path: str, body: Any, *, version: str = "") -> Any:
         """POST and decode. Raises: ApiFailed."""
-        answer = self._send("POST", self.url(service_type) + path, json=body)
+        url = self.url(service_type) + path
+        answer = self._send("POST", url, json=body, headers=_asked(version))
+        return answer.json() if answer.content else None
+
+    def put(self, service_type: str, path: str, body: Any) -> Any:
+        """PUT and decode; None sends no body. Raises: ApiFailed."""
+        how = {} if body is None else {"json": body}
+        answer = self._send("PUT", self.url(service_type) + path, **how)
         return answer.json() if answer.content else None
 
     def upload(self, service_type: str, path: str, content: Any) -> None:
@@ -90,3 +98,7 @@ class Api:
         if answer.status_code >= 300:
             raise ApiFailed(f"{method} {url}: {answer.status_code} {answer.text[:300]}")
         return answer
+
+
+def _asked(version: str) -> dict[str, str]:
+    return {"openstack-api-version": version} if version else {}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from gureum import components
+from gureum import components, presets
 from gureum.cli import process
 from gureum.cli.place import Place
 from gureum.core.runner import Runner
@@ -48,6 +48,8 @@ class Cloud:
     admin_password: str = ""
     region: str = "RegionOne"
     image_path: Path | None = None
+    options: settings.Table = field(default_factory=dict)
+    preset: presets.Preset | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -96,6 +98,8 @@ def steps(cloud: Cloud) -> list[Step[Cloud]]:
     ]
     if cloud.with_image:
         running.append(Step("guest image", _image))
+    if cloud.preset is not None:
+        running.append(Step("preset", _preset))
     running.append(Step("clouds.yaml", _clouds_yaml))
     if cloud.with_client:
         running.append(Step("openstack client", _client))
@@ -117,9 +121,14 @@ def _outside(cloud: Cloud, progress: Progress) -> str:
 
 
 def _settings(cloud: Cloud, progress: Progress) -> str:
+    return write_settings(cloud)
+
+
+def write_settings(cloud: Cloud) -> str:
+    """Settings and secrets of a new cloud; those of an old one stay. Returns what was done."""
     shared = settings.new_secret()
     wanted: settings.Table = {
-        "install": {"admin_password": settings.new_secret()},
+        "install": {"admin_password": cloud.admin_password or settings.new_secret()},
         "nova.metadata": {"metadata_proxy_shared_secret": shared},
         **{f"service_user.{n}": {"password": settings.new_secret()} for n in SERVICE_USERS},
     }
@@ -133,9 +142,10 @@ def _settings(cloud: Cloud, progress: Progress) -> str:
     secrets = settings.complete_secrets(place.secrets_file, wanted, cloud.owner)
     cloud.admin_password = secrets["install"]["admin_password"]
     mode = 0o640 if cloud.owner else 0o600
-    made = settings.write_settings(
-        place.config_file, _first_settings(cloud, known), cloud.owner, mode=mode
-    )
+    first = _first_settings(cloud, known)
+    for section, values in cloud.options.items():
+        first.setdefault(section, {}).update(values)
+    made = settings.write_settings(place.config_file, first, cloud.owner, mode=mode)
     return f"{place.config_file} {'written' if made else 'kept'}"
 
 
@@ -296,7 +306,7 @@ def _agents(cloud: Cloud, progress: Progress) -> str:
     if not cloud.simulated:  # old heartbeats may still count
         checks.append(("the node process", lambda: _running(cloud, process.NODE)))
     if "nova-compute" in names and api.has("compute"):
-        checks.append(("nova-compute", lambda: _compute_up(api)))
+        checks.append(("nova-compute", lambda: compute_up(api)))
     if agents and api.has("network") and not cloud.simulated:
         checks.append(("network agents", lambda: _network_agents_up(api, len(agents))))
     deadline = time.monotonic() + 120
@@ -309,7 +319,8 @@ def _agents(cloud: Cloud, progress: Progress) -> str:
     return "heard of " + ", ".join(what for what, _ in checks) if checks else "none to wait for"
 
 
-def _compute_up(api: Api) -> bool:
+def compute_up(api: Api) -> bool:
+    """Whether a compute host was heard of."""
     found = api.get("compute", "/os-services", binary="nova-compute")["services"]
     if not any(service["state"] == "up" for service in found):
         return False
@@ -349,6 +360,18 @@ def _image(cloud: Cloud, progress: Progress) -> str:
         raise StepFailed(str(error), READ_LOGS) from error
     finally:
         api.close()
+
+
+def _preset(cloud: Cloud, progress: Progress) -> str:
+    assert cloud.preset is not None
+    api = login(cloud)
+    try:
+        made = presets.apply(cloud.preset, api)
+    except (ApiFailed, presets.PresetError) as error:
+        raise StepFailed(str(error), f"Mend {cloud.preset.name}") from error
+    finally:
+        api.close()
+    return ", ".join(f"{count} {kind}" for kind, count in made.items()) or "nothing was missing"
 
 
 def _clouds_yaml(cloud: Cloud, progress: Progress) -> str:

@@ -19,12 +19,7 @@ BUILD_TIMEOUT_S = 900.0
 def provide(runner: Runner, api: Api, place: Place, progress: Progress, *, simulated: bool) -> str:
     """Build the image if it is not there, and upload it. Raises: StepFailed, ApiFailed."""
     if simulated:
-        path = place.state_dir / "tmp" / "blank.img"
-        if not path.exists():
-            with path.open("wb") as file:
-                file.truncate(1 << 20)
-        made = seed.make_image(api, path, disk_format="raw")
-        return "a blank disk uploaded" if made else "there"
+        return "a blank disk uploaded" if provide_blank(api, place) else "there"
     path = place.state_dir / "guest-image" / "gureum-guest.qcow2"
     built = False
     if not path.exists():
@@ -37,6 +32,15 @@ def provide(runner: Runner, api: Api, place: Place, progress: Progress, *, simul
     words = ["built"] if built else []
     words += ["uploaded"] if made else []
     return f"{seed.IMAGE}, {size_mib} MiB: {' and '.join(words) or 'there'}"
+
+
+def provide_blank(api: Api, place: Place) -> bool:
+    """Upload an empty disk, which is all that a simulated guest needs. Raises: ApiFailed."""
+    path = place.state_dir / "tmp" / "blank.img"
+    if not path.exists():
+        with path.open("wb") as file:
+            file.truncate(1 << 20)
+    return seed.make_image(api, path, disk_format="raw")
 
 
 def build(runner: Runner, path: Path, progress: Progress) -> None:

@@ -4,8 +4,10 @@ Owns: agents that take the wanted state as the real ones do and at once report e
 Must not: touch the host. Follows: agents/contract.py, so that neutron-server cannot tell them apart.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeVar
 
+from gureum.core.faults import FaultPoint, SimulatedOptions
 from gureum.core.run import Component, Health, Runtime
 from gureum.neutron.agents.base import Agent, AgentOptions, Changes, Problem, StateBook
 from gureum.neutron.agents.contract import (
@@ -14,6 +16,7 @@ from gureum.neutron.agents.contract import (
     L3_AGENT,
     METADATA_AGENT,
     DhcpState,
+    Item,
     L2State,
     L3State,
     NetworkState,
@@ -21,13 +24,37 @@ from gureum.neutron.agents.contract import (
     StatusUpdate,
 )
 
+T = TypeVar("T", bound=Item)
+
+
+class NotMade(Exception):
+    """An injected fault."""
+
 
 class _Simulated(Agent):
-    """An agent that has nothing to make."""
+    """An agent that has nothing to make; `point` says what is held up, and what fails."""
 
-    def __init__(self, host: str, options: AgentOptions, server: NetworkState) -> None:
+    def __init__(
+        self, host: str, options: AgentOptions, server: NetworkState, point: FaultPoint
+    ) -> None:
         super().__init__(host, options, server)
         self.server = server
+        self.point = point
+
+    def made(self, verb: str, kind: str, items: Iterable[T | None]) -> tuple[list[T], list[Problem]]:
+        """Return the items that a real agent would have made by now, and those that failed."""
+        done: list[T] = []
+        problems: list[Problem] = []
+        for item in items:
+            if item is None:
+                continue
+            try:
+                self.point.act(verb)
+            except NotMade as error:
+                problems.append(Problem(kind, item.id, str(error)))
+            else:
+                done.append(item)
+        return done, problems
 
 
 class SimulatedL2(_Simulated):
@@ -43,17 +70,18 @@ class SimulatedL2(_Simulated):
 
     def converge(self, book: StateBook, changes: Changes) -> list[Problem]:
         """Report new ports as ACTIVE."""
+        wanted = [book.get("ports", id) for id in sorted(changes.changed.get("ports", ()))]
+        ports, problems = self.made("plug", "ports", wanted)
         updates = [
-            StatusUpdate(port.id, "ACTIVE" if port.admin_state_up else "DOWN")
-            for port in (book.get("ports", id) for id in sorted(changes.changed.get("ports", ())))
-            if port is not None
+            StatusUpdate(port.id, "ACTIVE" if port.admin_state_up else "DOWN") for port in ports
         ]
         if updates:
             self.server.port_statuses(self.host, updates)
-        return []
+        return problems
 
     def configurations(self) -> dict[str, Any]:
         """Every network type reaches this host."""
+        self.point.act("report")
         return {
             "integration_bridge": "br-int",
             "bridge_mappings": {"physnet1": "br-ex"},
@@ -77,13 +105,8 @@ class SimulatedL3(_Simulated):
 
     def converge(self, book: StateBook, changes: Changes) -> list[Problem]:
         """Report routers and their floating IPs."""
-        routers = [
-            router
-            for router in (
-                book.get("routers", id) for id in sorted(changes.changed.get("routers", ()))
-            )
-            if router is not None
-        ]
+        wanted = [book.get("routers", id) for id in sorted(changes.changed.get("routers", ()))]
+        routers, problems = self.made("router", "routers", wanted)
         floating_ips = [
             StatusUpdate(fip.id, "ACTIVE" if fip.fixed_ip_address else "DOWN")
             for router in routers
@@ -92,10 +115,11 @@ class SimulatedL3(_Simulated):
         if routers:
             updates = [StatusUpdate(router.id, "ACTIVE") for router in routers]
             self.server.router_statuses(self.host, updates, floating_ips)
-        return []
+        return problems
 
     def configurations(self) -> dict[str, Any]:
         """The mode that the server schedules to."""
+        self.point.act("report")
         return {"agent_mode": "legacy", "routers": len(self.book.all("routers"))}
 
 
@@ -113,14 +137,16 @@ class SimulatedDhcp(_Simulated):
     def converge(self, book: StateBook, changes: Changes) -> list[Problem]:
         """Report the ports of changed networks as ready."""
         ids = changes.changed.get("networks", set())
-        networks = [book.get("networks", id) for id in sorted(ids)]
-        ports = [port.id for network in networks if network is not None for port in network.ports]
+        wanted = [book.get("networks", id) for id in sorted(ids)]
+        networks, problems = self.made("network", "networks", wanted)
+        ports = [port.id for network in networks for port in network.ports]
         if ports:
             self.server.dhcp_ready(self.host, ports)
-        return []
+        return problems
 
     def configurations(self) -> dict[str, Any]:
         """What the agents API shows."""
+        self.point.act("report")
         return {"dhcp_driver": "simulated", "networks": len(self.book.all("networks"))}
 
 
@@ -139,6 +165,11 @@ class SimulatedMetadata(_Simulated):
         """Nothing to do."""
         return []
 
+    def configurations(self) -> dict[str, Any]:
+        """Nothing to show."""
+        self.point.act("report")
+        return {}
+
 
 class SimulatedAgents(Component):
     """The agents of one simulated host."""
@@ -152,8 +183,10 @@ class SimulatedAgents(Component):
         """Begin to report; neutron-server may come later."""
         server = runtime.bus.client(NetworkState)
         kinds = (SimulatedL2, SimulatedL3, SimulatedDhcp, SimulatedMetadata)
+        options = runtime.config.get(SimulatedOptions)
         for kind in kinds:
-            agent = kind(runtime.host, AgentOptions(), server)
+            point = FaultPoint(kind.binary, runtime.host, options, NotMade, runtime.stopping)
+            agent = kind(runtime.host, AgentOptions(), server, point)
             self._agents.append(agent)
             agent.serve(runtime.bus)
             agent.start()

@@ -9,10 +9,11 @@ from pathlib import Path
 from gureum.core import log
 from gureum.core.bus.base import Service
 from gureum.core.bus.journal import Journal
+from gureum.core.faults import FaultPoint, SimulatedOptions
 from gureum.core.run import Component, Health, Runtime
 from gureum.core.runner import Runner
 from gureum.nova.agent.config import ComputeOptions, LibvirtOptions
-from gureum.nova.agent.contract import ComputeAgent, ComputeState
+from gureum.nova.agent.contract import ComputeAgent, ComputeState, HypervisorFailed
 from gureum.nova.agent.loops import ComputeLoops
 from gureum.nova.agent.worker import ComputeWorker
 from gureum.nova.drivers.base import ComputeDriver
@@ -44,7 +45,7 @@ class NovaCompute(Component):
         state_path = Path(options.state_path)
         state_path.mkdir(parents=True, exist_ok=True)
         self._driver = make_driver(
-            options, runtime.config.get(LibvirtOptions), runtime.host, Runner()
+            options, runtime.config.get(LibvirtOptions), runtime.host, Runner(), fault_point(runtime)
         )
         self._journal = Journal(state_path / "compute-journal.sqlite")
         worker = ComputeWorker(options, runtime.host, self._driver, self._journal)
@@ -77,13 +78,25 @@ class NovaCompute(Component):
         return Health(True, self._loops.trouble)
 
 
+def fault_point(runtime: Runtime) -> FaultPoint:
+    """Return where the fake driver learns what goes wrong."""
+    options = runtime.config.get(SimulatedOptions)
+    return FaultPoint(
+        NovaCompute.name, runtime.host, options, HypervisorFailed, runtime.stopping
+    )
+
+
 def make_driver(
-    options: ComputeOptions, libvirt_options: LibvirtOptions, host: str, runner: Runner
+    options: ComputeOptions,
+    libvirt_options: LibvirtOptions,
+    host: str,
+    runner: Runner,
+    point: FaultPoint | None = None,
 ) -> ComputeDriver:
-    """Return the configured driver."""
+    """Return the configured driver; `point` is the fake one's."""
     if options.compute_driver == "fake":
         fake = FakeHost(name=host, address=options.my_ip, spawn_s=options.fake_spawn_s)
-        return FakeDriver(fake, Path(options.state_path) / "fake-guests.json")
+        return FakeDriver(fake, Path(options.state_path) / "fake-guests.json", point)
     from gureum.nova.drivers.libvirt.driver import LibvirtDriver
 
     return LibvirtDriver(options, libvirt_options, host, runner)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from gureum.core.faults import FaultPoint
 from gureum.nova.agent.contract import (
     PAUSED,
     POWER_ACTIONS,
@@ -118,11 +119,20 @@ _ALLOWED = {
 
 
 class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
-    """Guests in memory. `faults` injects failures; `vanish` destroys one underneath."""
+    """Guests in memory. `faults` injects failures; `vanish` destroys one underneath.
 
-    def __init__(self, host: FakeHost | None = None, path: Path | None = None) -> None:
+    point: where the faults of a simulated cloud come from; it counts by method and power action.
+    """
+
+    def __init__(
+        self,
+        host: FakeHost | None = None,
+        path: Path | None = None,
+        point: FaultPoint | None = None,
+    ) -> None:
         self.host = host or FakeHost()
         self.faults = Faults()
+        self._point = point
         self._path = path
         self._lock = threading.RLock()
         self._guests: dict[str, _Guest] = {}
@@ -146,6 +156,7 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
 
     def inventory(self) -> Inventory:
         """Count what the imagined host has and uses."""
+        self._act("inventory")
         with self._lock:
             guests = list(self._guests.values())
         used_disk = sum(guest.disk_gib for guest in guests)
@@ -173,7 +184,7 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
             known = self._guests.get(guest.server_id)
         if known is None:
             order.checkpoint()
-            self.faults.check("spawn")
+            self._act("spawn")
             image = guest.image
             if (
                 image is not None
@@ -210,7 +221,7 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
 
     def destroy(self, guest_id: str, *, delete_disks: bool) -> None:
         """Forget a guest."""
-        self.faults.check("destroy")
+        self._act("destroy")
         _pause(self.host.destroy_s)
         with self._lock:
             self._litter = [one for one in self._litter if one.guest_id != guest_id]
@@ -224,7 +235,7 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
         guest = self._guest(guest_id)
         if guest.power_state not in _ALLOWED[action]:
             raise GuestStateConflict(f"cannot {action} a guest that is {guest.power_state}")
-        self.faults.check(action)
+        self._act(action)
         _pause(self.host.power_s)
         return self._set_state(guest_id, _ALLOWED[action][guest.power_state])
 
@@ -237,6 +248,7 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
 
     def guest_states(self) -> list[GuestState]:
         """Return every guest."""
+        self._act("guest_states")
         with self._lock:
             return [GuestState(guest.id, guest.power_state) for guest in self._guests.values()]
 
@@ -298,6 +310,7 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
 
     def diagnostics(self, guest_id: str) -> dict[str, int | str]:
         """Return imagined counters."""
+        self._act("diagnostics")
         guest = self._guest(guest_id)
         if guest.power_state == SHUTDOWN:
             raise GuestStateConflict("the guest is not running")
@@ -305,10 +318,12 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
 
     def console_log(self, guest_id: str, length: int | None) -> str:
         """Return the last lines of an invented log."""
+        self._act("console_log")
         return last_lines(self._guest(guest_id).log, length)
 
     def vnc_console(self, guest_id: str) -> VncAddress:
         """Return an address at which nobody listens."""
+        self._act("vnc_console")
         guest = self._guest(guest_id)
         if guest.power_state == SHUTDOWN:
             raise GuestStateConflict("the guest is not running")
@@ -316,7 +331,7 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
 
     def attach_interface(self, guest_id: str, port: PortSpec) -> GuestState:
         """Note a card."""
-        self.faults.check("attach_interface")
+        self._act("attach_interface")
         with self._lock:
             guest = self._guest(guest_id)
             if port.port_id not in guest.ports:
@@ -326,7 +341,7 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
 
     def detach_interface(self, guest_id: str, port: PortSpec) -> GuestState:
         """Forget a card."""
-        self.faults.check("detach_interface")
+        self._act("detach_interface")
         with self._lock:
             guest = self._guest(guest_id)
             left = tuple(one for one in guest.ports if one != port.port_id)
@@ -353,6 +368,12 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
     def ports_of(self, guest_id: str) -> tuple[str, ...]:
         """Return the ids of the cards that are plugged."""
         return self._guest(guest_id).ports
+
+    def _act(self, verb: str) -> None:
+        """Count one piece of work; it may be held up or fail."""
+        self.faults.check(verb)
+        if self._point is not None:
+            self._point.act(verb)
 
     def _guest(self, guest_id: str) -> _Guest:
         with self._lock:
