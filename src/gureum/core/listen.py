@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from gureum.core import log
+from gureum.core.http.cork import CorkedProtocol
 from gureum.core.metrics import CONTENT_TYPE, Metrics
 
 LOG = log.get(__name__)
@@ -101,7 +102,7 @@ class HttpListeners:
         for listener in self._listeners:
             config = uvicorn.Config(
                 _Beside(listener, self),
-                http="httptools",
+                http="httptools" if listener.websockets else CorkedProtocol,
                 ws="websockets-sansio" if listener.websockets else "none",
                 lifespan="off",
                 log_config=None,
