@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from gureum.core.db.errors import Conflict, DatabaseError, Stale, Unavailable
+from gureum.core.db.errors import CommitUnknown, Conflict, DatabaseError, Stale, Unavailable
 
 T = TypeVar("T")
 
@@ -163,6 +163,10 @@ _RETRY_MYSQL = frozenset(
 )
 # PostgreSQL by class: 40 serialization and deadlock, 57 operator, 08 connection, 53 resources.
 _RETRY_PG = ("40", "57", "08", "53", "25006", "25P03", "25P04", "55P03")
+# After these a commit may or may not have happened.
+_LOST_MYSQL = frozenset({0, 1053, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1317, 1927})
+_LOST_MYSQL |= frozenset({2002, 2003, 2006, 2013, 2014, 2055, 4031})
+_LOST_PG = ("57", "08")
 
 
 def translate(error: exc.DBAPIError) -> DatabaseError:
@@ -182,6 +186,20 @@ def translate(error: exc.DBAPIError) -> DatabaseError:
     ):
         return Unavailable(text)
     return DatabaseError(text)
+
+
+def _is_lost(error: exc.DBAPIError) -> bool:
+    """Whether the connection failed rather than the statement: the server may have carried it out."""
+    original = error.orig
+    if error.connection_invalidated:
+        return True
+    code = getattr(original, "sqlstate", None)
+    number = original.args[0] if original is not None and original.args else None
+    if isinstance(number, int):
+        return number in _LOST_MYSQL
+    return isinstance(error, exc.OperationalError) and (
+        code is None or str(code).startswith(_LOST_PG)
+    )
 
 
 class Database:
@@ -251,7 +269,8 @@ class Database:
     def write(self) -> Iterator[Tx]:
         """Open a transaction that commits at the end of the block, or rolls back on an exception.
 
-        Raises: Unavailable, Conflict (constraints that are checked at commit).
+        Raises: Unavailable (CommitUnknown when the commit may have happened), Conflict (constraints
+        that are checked at commit).
         """
         if self.kind != "sqlite":
             with self._begin(None, writable=True) as tx:
@@ -289,6 +308,8 @@ class Database:
                 except exc.IntegrityError as error:
                     raise Conflict(str(error.orig)) from error
                 except exc.DBAPIError as error:
+                    if writable and self.kind != "sqlite" and _is_lost(error):
+                        raise CommitUnknown(str(error.orig)) from error
                     raise translate(error) from error
             except BaseException:
                 with contextlib.suppress(exc.DBAPIError):
@@ -317,14 +338,19 @@ class Database:
         A commit whose answer was lost counts as failed although it may have happened: `work` is then run
         on top of its own result, so it compares generations or inserts under a given id.
 
-        Raises: whatever the last attempt raised.
+        Raises: whatever the last attempt raised; CommitUnknown instead of Unavailable or Stale when any
+        attempt may have been committed.
         """
+        unknown = False
         for attempt in range(attempts):
             try:
                 with self.write() as tx:
                     return work(tx)
-            except (Unavailable, Stale):
+            except (Unavailable, Stale) as error:
+                unknown = unknown or isinstance(error, CommitUnknown)
                 if attempt == attempts - 1:
+                    if unknown and not isinstance(error, CommitUnknown):
+                        raise CommitUnknown(str(error)) from error
                     raise
                 time.sleep(random.uniform(0, 0.02 * 2**attempt))
         raise AssertionError("unreachable")

@@ -17,3 +17,7 @@ class Stale(DatabaseError):
 
 class Unavailable(DatabaseError):
     """The database cannot be reached, is read-only, locked for too long, or its disk is full."""
+
+
+class CommitUnknown(Unavailable):
+    """The connection was lost while a commit was on its way: it may have happened."""

@@ -19,7 +19,7 @@ import msgspec
 from gureum.core import log, trace
 from gureum.core.context import Context, anonymous, log_ids, new_request_id
 from gureum.core.db import Conflict as RowConflict
-from gureum.core.db import Database, Stale, Unavailable
+from gureum.core.db import CommitUnknown, Database, Stale, Unavailable
 from gureum.core.http.messages import Request, Response
 from gureum.core.http.routes import Match, Routes
 from gureum.core.policy.rules import Policy
@@ -217,6 +217,9 @@ class Dispatcher:
             except ApiError as error:
                 response = self._refuse(error, request_id)
                 name = getattr(error, "operation", name)
+            except (Stale, Unavailable) as error:
+                _log.warning("database busy", reason=str(error))
+                response = self._refuse(ServiceUnavailable(), request_id)
             except Exception as error:  # border: nothing of the inside may leave
                 _log.error(
                     "request failed", exc_info=error, method=request.method, path=request.path
@@ -396,7 +399,9 @@ class Dispatcher:
                     self._cost_s[op.name] += (spent - self._cost_s[op.name]) / 8
                 return answer
             except (Stale, Unavailable) as error:
-                if attempt == _ATTEMPTS - 1:
+                # What may have been committed is not done again: that could make things twice.
+                unknown = op.write and isinstance(error, CommitUnknown)
+                if unknown or attempt == _ATTEMPTS - 1:
                     _log.warning("database busy", reason=str(error))
                     raise ServiceUnavailable() from error
                 time.sleep(0.01 * 2**attempt)

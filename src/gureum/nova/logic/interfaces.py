@@ -22,7 +22,7 @@ from gureum.nova.logic.saga_params import (
 )
 from gureum.nova.logic.server_load import Server, check_lock
 from gureum.nova.logic.server_verbs import check_state
-from gureum.nova.logic.submit import submit
+from gureum.nova.logic.submit import perform, submit
 from gureum.nova.model import RequestedNic
 from gureum.nova.store import server_nics
 
@@ -56,7 +56,7 @@ def attach(ctx: Context, deps: Deps, server: Server, new: Any) -> str:
             host=row.host,
         )
 
-    saga_id = server.database.retrying(work)
+    saga_id = perform(ctx, deps, server.database, INTERFACE_ATTACH, server.id, work)
     return _wait(deps, server, saga_id)
 
 
@@ -111,11 +111,11 @@ def detach(ctx: Context, deps: Deps, server: Server, port_id: str) -> None:
     """Unplug a port. Raises: PortNotFound, WrongState."""
     check_lock(ctx, deps, server)
 
-    def work(tx: Tx) -> None:
+    def work(tx: Tx) -> str:
         row = check_state(tx, server, "detach_interface", model.INTERFACE_STATES)
         if server_nics.server_of_port(tx, port_id) != server.id:
             raise PortNotFound(port_id=port_id)
-        submit(
+        return submit(
             ctx,
             deps,
             tx,
@@ -126,4 +126,4 @@ def detach(ctx: Context, deps: Deps, server: Server, port_id: str) -> None:
             host=row.host,
         )
 
-    server.database.retrying(work)
+    perform(ctx, deps, server.database, INTERFACE_DETACH, server.id, work)

@@ -16,7 +16,7 @@ from typing import Any
 
 from gureum.core.context import Context
 from gureum.core.db.engine import Tx
-from gureum.core.db.errors import DatabaseError
+from gureum.core.db.errors import CommitUnknown, DatabaseError
 from gureum.core.db.types import utc_now
 from gureum.core.spec import ApiError, Struct
 from gureum.nova import model
@@ -68,13 +68,16 @@ class Plan:
 def create(ctx: Context, deps: Deps, new: Struct, hints: dict[str, Any]) -> Created:
     """Make servers. Raises: Bad, QuotaExceeded, and what build_facts raises."""
     plan = _plan(ctx, deps, new, hints)
-    server_ids = deps.api.retrying(lambda tx: _write_mappings(ctx, tx, plan))
+    wanted = [str(uuid.uuid4()) for _ in range(plan.most)]
+    server_ids = deps.api.retrying(lambda tx: _write_mappings(ctx, tx, plan, wanted))
     reservation_id = f"r-{secrets.token_hex(4)}"
     password = new.get("admin_pass") or _password(deps.options.password_length)
     try:
         deps.cell1.retrying(
             lambda tx: _write_servers(ctx, deps, tx, plan, server_ids, reservation_id, password)
         )
+    except CommitUnknown:
+        raise  # the servers may be there; mappings without them are removed by the reconciler
     except (DatabaseError, ApiError):
         deps.api.retrying(lambda tx: _forget(tx, server_ids))
         raise
@@ -216,8 +219,12 @@ def _check_zero_disk(ctx: Context, deps: Deps, flavor: Flavor) -> None:
 # -- writing ---------------------------------------------------------------------------------------
 
 
-def _write_mappings(ctx: Context, tx: Tx, plan: Plan) -> list[str]:
+def _write_mappings(ctx: Context, tx: Tx, plan: Plan, wanted: Sequence[str]) -> list[str]:
+    """Count and write the mappings of as many of the wanted servers as fit; returns their ids."""
     project_id, user_id = ctx.project_id or "", ctx.user_id or ""
+    written = mappings.cells_of(tx, wanted)
+    if written:  # by an earlier try, whose commit nobody heard of
+        return [server_id for server_id in wanted if server_id in written]
     fits = quotas.admit(
         tx,
         project_id,
@@ -227,7 +234,7 @@ def _write_mappings(ctx: Context, tx: Tx, plan: Plan) -> list[str]:
         least=plan.least,
         most=plan.most,
     )
-    server_ids = [str(uuid.uuid4()) for _ in range(fits)]
+    server_ids = list(wanted[:fits])
     now = utc_now()
     mappings.insert_many(
         tx,
@@ -274,6 +281,8 @@ def _write_servers(
     reservation_id: str,
     password: str,
 ) -> None:
+    if store.get(tx, server_ids[0], deleted=True) is not None:
+        return  # written by an earlier try, whose commit nobody heard of
     for index, server_id in enumerate(server_ids):
         nics = plan.nics.for_server()
         _check_ports_free(tx, nics)

@@ -22,7 +22,7 @@ from gureum.nova.logic.saga_params import (
 )
 from gureum.nova.logic.server_load import OVERRIDE, Server, check_lock, load_any
 from gureum.nova.model import Verb
-from gureum.nova.store import groups, mappings, server_lists
+from gureum.nova.store import consoles, groups, mappings, server_lists
 from gureum.nova.store import servers as store
 from gureum.nova.store.tables import CELL0
 
@@ -58,13 +58,13 @@ def power(ctx: Context, deps: Deps, server: Server, verb: Verb) -> None:
     """Do a power verb. Raises: WrongState, Locked."""
     check_lock(ctx, deps, server)
 
-    def work(tx: Tx) -> None:
+    def work(tx: Tx) -> str:
         row = check_state(tx, server, verb.name, verb.allowed)
         if not row.host:
             raise WrongState(
                 verb=verb.name, server_id=server.id, attribute="vm_state", state=row.vm_state
             )
-        submitting.submit(
+        saga_id = submitting.submit(
             ctx,
             deps,
             tx,
@@ -76,8 +76,9 @@ def power(ctx: Context, deps: Deps, server: Server, verb: Verb) -> None:
             task_state=verb.task_state,
         )
         store.change(tx, server.id)
+        return saga_id
 
-    server.database.retrying(work)
+    submitting.perform(ctx, deps, server.database, SERVER_POWER, server.id, work)
 
 
 def delete(ctx: Context, deps: Deps, server: Server, *, force: bool = False) -> None:
@@ -121,6 +122,7 @@ def _delete_placeless(ctx: Context, deps: Deps, server: Server) -> None:
     def uncount(tx: Tx) -> None:
         mappings.mark_deleted(tx, server.id)
         groups.remove_member(tx, server.id)
+        consoles.forget_server(tx, server.id)
 
     server.database.retrying(work)
     deps.api.retrying(uncount)

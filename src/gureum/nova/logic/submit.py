@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gureum.core.context import Context
-from gureum.core.db.engine import Tx
+from gureum.core.db.engine import Database, Tx
 from gureum.core.saga.model import SagaBusy
 from gureum.nova.deps import Deps
 from gureum.nova.errors import WrongState
@@ -45,6 +46,29 @@ def submit(
         ) from error
     record(ctx, tx, server_id, action, saga_id=saga_id, host=host)
     return saga_id
+
+
+def perform(
+    ctx: Context,
+    deps: Deps,
+    database: Database,
+    name: str,
+    server_id: str,
+    work: Callable[[Tx], str],
+) -> str:
+    """Run `work`, which submits a saga, in a transaction; returns the saga's id.
+
+    A verb that this very request has started is not in its own way: the answer to its commit may have
+    been lost. Raises: what `work` raises.
+    """
+    try:
+        return database.retrying(work)
+    except WrongState:
+        with database.read() as tx:
+            newest = deps.saga_store.of_resource(tx, server_id, limit=1)
+        if newest and newest[0].name == name and newest[0].requester.request_id == ctx.request_id:
+            return newest[0].id
+        raise
 
 
 def record(
