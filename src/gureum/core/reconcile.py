@@ -80,9 +80,11 @@ class Leases:
 
 class Reconciler(ABC):
     """One loop. `interval_s` is from the end of a pass to the start of the next; a pass longer than
-    `limit_s` may overlap with one in another process, so passes are safe to repeat."""
+    `limit_s` may overlap with one in another process, so passes are safe to repeat. `everywhere`: each
+    process does it for itself, without a lease."""
 
     name: str = ""
+    everywhere: bool = False
     interval_s: float = 60.0
     limit_s: float = 300.0
 
@@ -150,14 +152,15 @@ class Reconcilers:
 
     def _pass(self, turn: _Turn) -> None:
         reconciler = turn.reconciler
+        leases = None if reconciler.everywhere else self._leases
         rest_s = reconciler.interval_s
         try:
-            if self._leases is None or self._leases.take(reconciler.name, reconciler.limit_s):
+            if leases is None or leases.take(reconciler.name, reconciler.limit_s):
                 changes = reconciler.reconcile()
                 if changes:
                     LOG.info("reconciled", reconciler=reconciler.name, changes=changes)
-                if self._leases is not None:
-                    self._leases.take(reconciler.name, reconciler.interval_s / 2)
+                if leases is not None:
+                    leases.take(reconciler.name, reconciler.interval_s / 2)
             turn.failures = 0
         except DatabaseError as error:
             rest_s = self._failed(turn)

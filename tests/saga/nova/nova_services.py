@@ -9,6 +9,7 @@ from gureum.core.policy import Policy
 from gureum.neutron import service as neutron_service
 from gureum.neutron.agents.contract import AgentReport
 from gureum.neutron.config import Ml2Options, NeutronOptions
+from gureum.neutron.config import QuotaOptions as NeutronQuotas
 from gureum.neutron.deps import Deps as NeutronDeps
 from gureum.neutron.logic.state import NetworkStateServer
 from gureum.neutron.ml2.manager import Ml2
@@ -45,25 +46,27 @@ class FixedSession:
         return self.http.request(method, URLS[kind] + path, json=json, params=params, headers=sent)
 
 
-def real_services(directory):
+def real_services(directory, *, neutron_quotas=None):
     """Return a session on a real Neutron and Placement whose databases are in a folder."""
-    http = HttpClient()
+    http, databases = HttpClient(), {}
     for kind, service, tables in (
         ("network", neutron_service.SERVICE, neutron_tables.metadata),
         ("placement", placement_service.SERVICE, placement_tables.metadata),
     ):
-        database = fresh(kind, f"sqlite:///{directory}/{kind}.sqlite")
+        database = databases[kind] = fresh(kind, f"sqlite:///{directory}/{kind}.sqlite")
         tables.create_all(database.engine)
         policy = Policy(service.rules)
         if kind == "network":
             ml2 = Ml2(Ml2Options(), 1500)
-            deps = NeutronDeps(db=database, policy=policy, options=NeutronOptions(), ml2=ml2)
+            deps = NeutronDeps(db=database, policy=policy, options=NeutronOptions(), ml2=ml2,
+                               quotas=neutron_quotas or NeutronQuotas())
             state = NetworkStateServer(deps)
         else:
             deps = PlacementDeps(database, PlacementOptions())
         database.deps = deps
         http.bind(URLS[kind], Dispatcher(service, policy, Tokens(), {"": database}, deps))
     made = FixedSession(http)
+    made.databases = databases
     made.report = lambda host: state.report(AgentReport(
         "neutron-openvswitch-agent", "Open vSwitch agent", host, "N/A",
         "2026-01-01T00:00:00+00:00",
@@ -80,11 +83,11 @@ def user(session, method, path, body):
     return next(iter(reply.json().values()))
 
 
-def make_network(session):
+def make_network(session, *, cidr="10.9.0.0/29"):
     """Make a network with a small subnet; returns its id."""
     made = user(session, "POST", "/networks", {"network": {"name": "private"}})
     user(session, "POST", "/subnets", {"subnet": {
-        "network_id": made["id"], "cidr": "10.9.0.0/29", "ip_version": 4,
+        "network_id": made["id"], "cidr": cidr, "ip_version": 4,
         "dns_nameservers": ["9.9.9.9"],
         "host_routes": [{"destination": "10.8.0.0/16", "nexthop": "10.9.0.5"}],
     }})

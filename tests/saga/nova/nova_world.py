@@ -41,7 +41,8 @@ OPTIONS = ComputeOptions(
 
 
 class NovaWorld:
-    def __init__(self, directory, hosts=("h1",), *, options=None, placement=None, ports=None):
+    def __init__(self, directory, hosts=("h1",), *, options=None, placement=None, ports=None,
+                 bus=None):
         self.directory = directory
         self.clock = HandClock()
         self.api = self._database("nova_api", API)
@@ -49,13 +50,13 @@ class NovaWorld:
                       CELL1: self._database("nova_cell1", CELL)}
         self.placement = placement or MemoryPlacement()
         self.ports = ports or MemoryPorts()
-        self.bus = open_bus("local://")
+        self.bus = bus or open_bus("local://")
         self.store = SagaStore(CELL, clock=self.clock)
         self.conductor = ComputeStateWorker(
             self.api, self.cells[CELL1], [self.cells[CELL0]], self.store, self.placement,
             ConductorOptions(),
         )
-        self.drivers, self.services = {}, []
+        self.drivers, self.workers, self.services = {}, {}, []
         chooser = HostChooser(self.api, [self.cells[CELL1]], self.placement,
                               options or FilterSchedulerOptions(), SchedulerOptions(),
                               NovaOptions())
@@ -81,7 +82,7 @@ class NovaWorld:
         journal = Journal(self.directory / f"{host}-journal.sqlite")
         worker = ComputeWorker(OPTIONS, host, driver, journal)
         self.services.append(self.bus.serve(ComputeAgent, worker, host))
-        self.drivers[host] = driver
+        self.drivers[host], self.workers[host] = driver, worker
         self.report(host)
 
     def report(self, host):
@@ -91,9 +92,9 @@ class NovaWorld:
             HostReport(host, now, now, driver.inventory(), driver.capabilities(), "boot-1")
         )
 
-    def engine(self, cell=CELL1, name="conductor"):
+    def engine(self, cell=CELL1, name="conductor", **options):
         return Engine(self.cells[cell], self.store, sagas.ALL,
-                      deps=replace(self.deps, cell=cell), name=name)
+                      deps=replace(self.deps, cell=cell), name=name, **options)
 
     def run(self, *, rounds=60, step_s=45.0, cells=(CELL1, CELL0)):
         for _ in range(rounds):

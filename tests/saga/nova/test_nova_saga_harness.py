@@ -9,6 +9,8 @@ from gureum.core.saga.testing import SagaCase, check, scenarios
 from gureum.nova import sagas
 from gureum.nova.logic import saga_params
 from gureum.nova.model import RequestedNic
+from gureum.nova.reconcilers.allocations import Allocations
+from gureum.nova.reconcilers.stray_ports import StrayPorts
 from gureum.nova.store.tables import CELL1
 
 
@@ -29,6 +31,11 @@ class NovaCase(SagaCase):
 
     def close(self):
         self.world.close()
+
+    def mend(self):
+        deps, store = self.world.deps, self.store
+        loops = (Allocations(deps, store, 60.0), StrayPorts(deps, store, 60.0))
+        return sum(loop.reconcile() for loop in loops)
 
     def no_guest_on(self, host):
         return self.world.guests().get(self.server_id) != host

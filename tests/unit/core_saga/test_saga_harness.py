@@ -95,6 +95,12 @@ class HutCase(SagaCase):
         found = (self.deps.things, self._rows(), self.deps.letters)
         return [] if found == wanted else [f"{found} is not {wanted}"]
 
+    def mend(self):
+        gone = 0 if self._rows() else len(self.deps.things)
+        if gone:
+            self.deps.things.clear()
+        return gone
+
     def leftovers(self):
         return [*self.deps.things, *self._rows(), *(w for w in self.deps.letters if w != "sorry")]
 
@@ -106,7 +112,7 @@ def test_sound_saga_passes(scenario, tmp_path):
 
 def test_every_disturbance_is_tried_on_every_step():
     names = {str(scenario) for scenario in scenarios(build(), never=HutCase.never)}
-    assert len(names) == 1 + 3 * 8 + 2
+    assert len(names) == 1 + 3 * 10 + 2
     assert {"takeover-wall", "repeat-undo-dig", "repeat-done-hook"} <= names
 
 
@@ -145,6 +151,17 @@ def test_unsound_saga_is_found(saga, name, tmp_path):
     scenario = next(known for known in scenarios(saga) if str(known) == name)
     with pytest.raises(AssertionError):
         check(HutCase(tmp_path, saga), scenario)
+
+
+class UnmendedCase(HutCase):
+    def mend(self):
+        return 0
+
+
+def test_what_a_late_runner_leaves_is_found(tmp_path):
+    scenario = next(known for known in scenarios(build()) if str(known) == "late-undone-dig")
+    with pytest.raises(AssertionError, match="pit of h1"):
+        check(UnmendedCase(tmp_path, build()), scenario)
 
 
 def test_disturbance_that_misses_its_step_is_found(tmp_path):

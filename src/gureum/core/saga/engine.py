@@ -158,10 +158,17 @@ class Engine:
             return []
         with self._database.read() as tx:
             due = self._store.due(tx, self._names, but=self.running(), limit=limit)
-        taken = []
+        taken: list[SagaRecord] = []
         for row in due:
-            with self._database.write() as tx:
-                record = self._store.lease(tx, row.id, row.generation, self.runner, self._lease_s)
+            try:
+                with self._database.write() as tx:
+                    record = self._store.lease(
+                        tx, row.id, row.generation, self.runner, self._lease_s
+                    )
+            except DatabaseError:
+                if not taken:
+                    raise
+                break  # what was leased before is run; the rest is looked for again
             if record is not None:
                 taken.append(record)
         return taken

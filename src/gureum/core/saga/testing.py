@@ -37,6 +37,10 @@ REPEAT_UNDO = "repeat-undo"
 FAIL_UNDO = "fail-undo"
 CANCEL = "cancel"
 TAKEOVER = "takeover"
+LATE = "late"
+"""The first runner is paused before the step acts; it acts after another one has ended the saga."""
+LATE_UNDONE = "late-undone"
+"""The same, and the saga was cancelled meanwhile."""
 REPEAT_DONE = "repeat-done-hook"
 REPEAT_FAILED = "repeat-failed-hook"
 
@@ -99,6 +103,11 @@ class SagaCase(ABC):
     def leftovers(self) -> list[str]:
         """After failure: name every row and outside effect that is left."""
 
+    def mend(self) -> int:
+        """Run what converges (reconcilers): they clear away what a runner did that woke too late.
+        Returns how many changes were made."""
+        return 0
+
     def recover(self) -> bool:
         """After failure: do what its user would do, such as deleting again; True when a saga was
         submitted. For verbs that only go forward."""
@@ -111,7 +120,9 @@ def scenarios(saga: Saga, *, never: frozenset[str] = frozenset()) -> list[Scenar
     for step in saga.steps:
         if step.name in never:
             continue
-        kinds = [REPEAT, LOST_REPLY, FAIL_BEFORE, FAIL_AFTER, CANCEL, TAKEOVER]
+        kinds = [REPEAT, LOST_REPLY, FAIL_BEFORE, FAIL_AFTER, CANCEL, TAKEOVER, LATE]
+        if saga.cancellable:
+            kinds.append(LATE_UNDONE)
         if step.undo is not None:
             kinds += [REPEAT_UNDO, FAIL_UNDO]
         found += [Scenario(kind, step.name) for kind in kinds]
@@ -149,6 +160,8 @@ class _Check:
             self._cancel()
         elif kind == TAKEOVER:
             self._takeover()
+        elif kind in (LATE, LATE_UNDONE):
+            self._late(undone=kind == LATE_UNDONE)
         elif kind in (REPEAT_DONE, REPEAT_FAILED):
             self._repeat_hook(failed=kind == REPEAT_FAILED)
         else:
@@ -265,6 +278,42 @@ class _Check:
             first.join(WAIT_S)
         assert self._record() == before, "the runner that had lost its lease wrote a mark"
         self._expect_success(["do", "do"])
+
+    def _late(self, *, undone: bool) -> None:
+        """The first runner is paused before it acts, and acts when the second one has ended the saga."""
+        step = self._step()
+        paused, go_on = threading.Event(), threading.Event()
+
+        def do(context: StepContext[Any, Any]) -> Result:
+            first = not self.hits
+            self.hits.append("do")
+            if first:
+                paused.set()
+                assert go_on.wait(WAIT_S), "the paused runner was never woken"
+            return step.do(context)
+
+        disturbed = self._changed(do=do)
+        first_engine = self._engine(disturbed, "first")
+        self.saga_id = self.case.submit()
+        first = threading.Thread(target=first_engine.run_due)
+        first.start()
+        try:
+            assert paused.wait(WAIT_S), f"{self.scenario} was never reached"
+            if undone:
+                with self.case.database.write() as tx:
+                    self.case.store.cancel(tx, self.saga_id)
+            self._finish(self._engine(disturbed, "second"))
+            before = self._record()
+        finally:
+            go_on.set()
+            first.join(WAIT_S)
+        assert not first.is_alive(), "the runner that was woken did not end"
+        assert self._record() == before, "the runner that had lost its lease wrote a mark"
+        self.case.mend()
+        if undone:
+            self._expect_failure(records.CANCELLED, ["do"])
+        else:
+            self._expect_success(["do", "do"])
 
     # -- driving ------------------------------------------------------------------------------
 

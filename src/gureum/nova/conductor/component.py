@@ -13,7 +13,7 @@ from gureum.core.bus.base import Bus, Service
 from gureum.core.db.types import utc_now
 from gureum.core.http.client import RemoteError, RemoteUnavailable
 from gureum.core.metrics import Sample
-from gureum.core.reconcile import Reconcilers
+from gureum.core.reconcile import Leases, Reconcilers
 from gureum.core.run import Component, Health, Runtime
 from gureum.core.saga import Engine, SagaStore
 from gureum.keystone.client import Session
@@ -30,10 +30,11 @@ from gureum.nova.reconcilers.allocations import Allocations
 from gureum.nova.reconcilers.housekeeping import PruneSagas, SignOfLife
 from gureum.nova.reconcilers.mappings import Mappings
 from gureum.nova.reconcilers.ports import KnownPorts
+from gureum.nova.reconcilers.stray_ports import StrayPorts
 from gureum.nova.sagas.host_jobs import TryAgain
 from gureum.nova.scheduler.contract import Scheduler
 from gureum.nova.session import service_session
-from gureum.nova.store.tables import CELL, CELL0, CELL1, DATABASE_OF_CELL, services
+from gureum.nova.store.tables import API, CELL, CELL0, CELL1, DATABASE_OF_CELL, services
 from gureum.placement.client import PlacementClient
 
 LOG = log.get(__name__)
@@ -111,10 +112,11 @@ class NovaConductor(Component):
                 SignOfLife(deps.cell1, runtime.host, BINARY),
                 Allocations(deps, store, options.reconcile_interval),
                 Mappings(deps, options.reconcile_interval),
+                StrayPorts(deps, store, options.reconcile_interval),
                 ports,
                 PruneSagas(deps.cells, store),
             ],
-            None,
+            Leases(deps.api, API),
         )
         for engine in self._engines:
             engine.start()

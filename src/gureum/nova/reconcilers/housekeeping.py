@@ -37,6 +37,7 @@ class SignOfLife(Reconciler):
     """Writes the service's own row, as `compute service list` shows it."""
 
     interval_s = REPORT_S
+    everywhere = True
 
     def __init__(self, cell: Database, host: str, binary: str) -> None:
         self.name = f"{binary}.sign-of-life"

@@ -65,6 +65,13 @@ def live_before(tx: Tx, moment: datetime, *, limit: int = 1000) -> Sequence[sa.R
     return tx.all(wanted.order_by(table.created_at).limit(limit))
 
 
+def deleted_since(tx: Tx, moment: datetime) -> list[str]:
+    """Return the servers that ended since a moment."""
+    table = server_mappings.c
+    wanted = sa.select(table.server_id).where(table.deleted_at >= moment)
+    return [row.server_id for row in tx.all(wanted.order_by(table.deleted_at))]
+
+
 def map_host(tx: Tx, host: str, cell: str) -> None:
     """Say in which cell a compute host is; said already is fine."""
     known = tx.scalar(sa.select(host_mappings.c.cell).where(host_mappings.c.host == host))

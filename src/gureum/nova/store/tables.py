@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from gureum.core.db.types import JsonText, UtcDateTime
+from gureum.core.reconcile import lease_tables
 from gureum.core.saga.store import saga_tables
 
 API = sa.MetaData()
@@ -220,8 +221,11 @@ server_mappings = sa.Table(
     _moment("deleted_at"),
     sa.Index("ix_server_mappings_project", "project_id", "deleted_at", "user_id"),
     sa.Index("ix_server_mappings_created", "created_at"),
+    sa.Index("ix_server_mappings_deleted", "deleted_at"),
     **_KIND,
 )
+
+lease_tables(API)
 
 # Only the SHA-256 of a token is kept.
 console_tokens = sa.Table(
