@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from gureum.core.context import Context
-from gureum.core.db import Tx
+from gureum.core.db import Conflict, Stale, Tx
 from gureum.neutron.errors import OverQuota
 from gureum.neutron.store import tables as t
 
@@ -63,5 +63,22 @@ def check(ctx: Context, tx: Tx, project_id: str, resource: str, more: int = 1) -
         )
     )
     limit = row.amount if row is not None else getattr(tx.deps.quotas, f"quota_{resource}")
-    if limit >= 0 and used(tx, project_id, resource) + more > limit:
+    if limit < 0:
+        return
+    _take_turn(tx, project_id, resource)
+    if used(tx, project_id, resource) + more > limit:
         raise OverQuota(resource=resource)
+
+
+def _take_turn(tx: Tx, project_id: str, resource: str) -> None:
+    """Let one transaction at a time count (SQLite has one writer anyway). Raises: Stale."""
+    if tx.connection.dialect.name == "sqlite":
+        return
+    gates = t.quota_gates
+    mine = sa.and_(gates.c.project_id == project_id, gates.c.resource == resource)
+    if tx.update(gates, mine, entered=gates.c.entered + 1):
+        return
+    try:
+        tx.insert(gates, project_id=project_id, resource=resource, entered=1)
+    except Conflict as error:
+        raise Stale("two first counts of one quota met") from error

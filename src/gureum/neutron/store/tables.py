@@ -343,6 +343,15 @@ quotas = _table(
     sa.Column("amount", sa.BigInteger, nullable=False),
 )
 
+# One row a project and resource: changed first by every transaction that counts against a quota, so that
+# two of them never count side by side.
+quota_gates = _table(
+    "quota_gates",
+    sa.Column("project_id", sa.String(255), primary_key=True),
+    sa.Column("resource", sa.String(64), primary_key=True),
+    sa.Column("entered", sa.BigInteger, nullable=False),
+)
+
 agents = _table(
     "agents",
     _id(),
