@@ -15,6 +15,7 @@ from gureum.audit import hosts
 from gureum.audit.finding import CannotLook, Finding, Mend
 from gureum.audit.world import Servers, World
 from gureum.core.bus.contract import AgentError, BusError
+from gureum.core.db.engine import Tx
 from gureum.neutron.agents.contract import (
     DHCP_AGENT,
     L2_AGENT,
@@ -23,6 +24,7 @@ from gureum.neutron.agents.contract import (
     FoundItem,
     collections,
 )
+from gureum.neutron.logic import ports
 from gureum.neutron.store import tables as t
 from gureum.nova.ports import OWNER, Port, PortRefused, PortsUnavailable
 from gureum.nova.reconcilers.ports import KnownPorts
@@ -40,12 +42,12 @@ def compare(world: World, found: Servers) -> Iterator[Finding]:
         joined = sa.select(t.ports, t.port_bindings.c.host, t.port_bindings.c.vif_type).join(
             t.port_bindings, t.port_bindings.c.port_id == t.ports.c.id, isouter=True
         )
-        ports = {row.id: row for row in tx.all(joined)}
+        rows = {row.id: row for row in tx.all(joined)}
         routers = {row.id for row in tx.all(sa.select(t.routers.c.id))}
         floating = list(tx.all(sa.select(t.floatingips)))
-    yield from _server_ports(world, found, ports)
-    yield from _nics(world, found, ports)
-    yield from _service_ports(world, ports, routers, {row.id for row in floating})
+    yield from _server_ports(world, found, rows)
+    yield from _nics(world, found, rows)
+    yield from _service_ports(world, rows, routers, {row.id for row in floating})
     for row in floating:
         if (row.port_id is None) != (row.fixed_ip_address is None):
             yield Finding(
@@ -54,9 +56,9 @@ def compare(world: World, found: Servers) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _server_ports(world: World, found: Servers, ports: Mapping[str, Any]) -> Iterator[Finding]:
+def _server_ports(world: World, found: Servers, rows: Mapping[str, Any]) -> Iterator[Finding]:
     alive = found.alive()
-    for port in ports.values():
+    for port in rows.values():
         if not port.device_owner.startswith(OWNER) or not port.device_id:
             continue
         if found.is_busy(port.device_id) or world.is_young(port.updated_at):
@@ -92,14 +94,14 @@ def _give_back(world: World, port_id: str) -> None:
     _asked(work)
 
 
-def _nics(world: World, found: Servers, ports: Mapping[str, Any]) -> Iterator[Finding]:
+def _nics(world: World, found: Servers, rows: Mapping[str, Any]) -> Iterator[Finding]:
     """What Nova keeps of its servers' ports."""
     reader = KnownPorts(world.nova, world.sagas, 0.0)
     alive = found.alive()
     with world.nova.cells[CELL1].read() as tx:
         kept = {(row.server_id, row.port_id) for row in tx.all(sa.select(server_nics))}
     real = {
-        (port.device_id, port.id) for port in ports.values() if port.device_owner.startswith(OWNER)
+        (port.device_id, port.id) for port in rows.values() if port.device_owner.startswith(OWNER)
     }
     for server_id, port_id in sorted(kept ^ real):
         known = alive.get(server_id)
@@ -120,7 +122,7 @@ def _refresh(reader: KnownPorts, server_id: str) -> None:
 
 
 def _service_ports(
-    world: World, ports: Mapping[str, Any], routers: set[str], floating: set[str]
+    world: World, rows: Mapping[str, Any], routers: set[str], floating: set[str]
 ) -> Iterator[Finding]:
     with world.neutron.read() as tx:
         served = {
@@ -131,7 +133,7 @@ def _service_ports(
                 )
             )
         }
-    for port in ports.values():
+    for port in rows.values():
         if world.is_young(port.updated_at):
             continue
         why = ""
@@ -148,9 +150,14 @@ def _service_ports(
 
 
 def _delete_port(world: World, port_id: str) -> None:
-    """A port of the cloud's own is not deleted as such: first it is taken from its owner."""
-    _put(world, f"/ports/{port_id}", {"port": {"device_owner": "", "device_id": ""}})
-    _asked(lambda: world.nova.ports.delete(port_id))
+    """The API keeps ports of routers and floating IPs from being deleted; their owner is gone."""
+
+    def work(tx: Tx) -> None:
+        row = tx.one(sa.select(t.ports).where(t.ports.c.id == port_id))
+        if row is not None:
+            ports.remove(tx, row)
+
+    world.neutron.retrying(work)
 
 
 def _put(world: World, path: str, body: Mapping[str, Any]) -> None:

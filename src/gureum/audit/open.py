@@ -3,12 +3,17 @@
 Owns: opening databases and clients. Must not: compare.
 """
 
+from collections.abc import Sequence
+
 from gureum.audit.image_files import file_stores
 from gureum.audit.world import World
+from gureum.core.api import open_policy
 from gureum.core.run import Runtime
 from gureum.core.saga import SagaStore
 from gureum.neutron.agents.contract import NetworkAgent, NetworkState, poke_address
 from gureum.neutron.config import NeutronOptions
+from gureum.neutron.deps import Deps as NeutronDeps
+from gureum.neutron.service import SERVICE as NEUTRON
 from gureum.nova.agent.contract import ComputeAgent
 from gureum.nova.conductor.component import image_access
 from gureum.nova.conductor.deps import SagaDeps
@@ -32,6 +37,17 @@ def open_world(runtime: Runtime, grace_s: float) -> World:
     def network_agent(binary: str, host: str) -> NetworkAgent:
         return runtime.bus.client(NetworkAgent, poke_address(binary, host))
 
+    def poke(binary: str, host: str, revision: int, kinds: Sequence[str]) -> None:
+        network_agent(binary, host).changed(revision, list(kinds))
+
+    neutron = runtime.database("neutron")
+    if neutron.deps is None:  # neutron-server is another process
+        neutron.deps = NeutronDeps(
+            db=neutron,
+            policy=open_policy(runtime, NEUTRON),
+            options=runtime.config.get(NeutronOptions),
+            poke=poke,
+        )
     nova = SagaDeps(
         cell=CELL1,
         api=runtime.database("nova_api"),
@@ -46,7 +62,7 @@ def open_world(runtime: Runtime, grace_s: float) -> World:
     return World(
         nova=nova,
         sagas=SagaStore(CELL),
-        neutron=runtime.database("neutron"),
+        neutron=neutron,
         glance=runtime.database("glance"),
         keystone=runtime.database("keystone"),
         placement=placement,

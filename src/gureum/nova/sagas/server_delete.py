@@ -10,7 +10,7 @@ from gureum.nova.model import DELETING
 from gureum.nova.sagas.host_jobs import Context, destroy_guest
 from gureum.nova.sagas.server_ports import give_back
 from gureum.nova.sagas.server_rows import at_mark_of, mark_error
-from gureum.nova.store import groups, mappings
+from gureum.nova.store import consoles, groups, mappings
 from gureum.nova.store import servers as store
 
 GIVE_UP_S = 900.0
@@ -47,6 +47,7 @@ def forget_server(step: Context) -> Result:
     with deps.api.write() as tx:
         mappings.mark_deleted(tx, server_id)
         groups.remove_member(tx, server_id)
+        consoles.forget_server(tx, server_id)
     at_mark_of(step, database, lambda tx: store.mark_deleted(tx, server_id))
     return None
 
