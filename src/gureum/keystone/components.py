@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
 from gureum.core.api import ApiComponent
 from gureum.core.db import Database
 from gureum.core.http.dispatch import Authenticator
 from gureum.core.run import Runtime
 from gureum.keystone.client import Credentials, Session, TokenChecker
 from gureum.keystone.config import (
+    AuthOptions,
     ComplianceOptions,
     CredentialOptions,
+    FederationOptions,
     FernetOptions,
     KeystoneOptions,
+    LimitOptions,
+    SamlOptions,
     ServicePasswordOptions,
     ServiceUserOptions,
+    TokenOptions,
 )
+from gureum.keystone.logic.certificates import Certificates
+from gureum.keystone.logic.claims import TokenProvider
 from gureum.keystone.logic.deps import Deps
 from gureum.keystone.logic.fernet import FernetProvider, KeyRepository
+from gureum.keystone.logic.keyring import DatabaseKeys, FolderKeys, KeySource
 from gureum.keystone.logic.passwords import Hasher
+from gureum.keystone.logic.providers import JwsProvider, PkiProvider, SigningKeys, UuidProvider
+from gureum.keystone.logic.receipts import Receipts
+from gureum.keystone.logic.saml import Saml
 from gureum.keystone.logic.tokens import OwnTokens
 from gureum.keystone.logic.vault import Vault
 from gureum.keystone.service import SERVICE
@@ -42,23 +57,94 @@ class KeystoneApi(ApiComponent):
 
 
 def make_deps(runtime: Runtime, database: Database) -> Deps:
-    """Build Keystone's deps; the key repository is made when it is missing."""
-    fernet = runtime.config.get(FernetOptions)
-    keys = KeyRepository(fernet.key_repository, fernet.max_active_keys)
-    keys.setup()
-    credential = runtime.config.get(CredentialOptions)
-    vault_keys = KeyRepository(credential.key_repository)
-    vault_keys.setup()
-    options = runtime.config.get(KeystoneOptions)
+    """Build Keystone's deps; keys are made when they are missing."""
+    get = runtime.config.get
+    options, auth = get(KeystoneOptions), get(AuthOptions)
+    keys = Keys.of(runtime, database)
+    certificates = keys.certificates()
     return Deps(
         db=database,
         options=options,
-        compliance=runtime.config.get(ComplianceOptions),
-        provider=FernetProvider(keys),
+        compliance=get(ComplianceOptions),
+        provider=keys.provider(certificates),
         hasher=Hasher(options),
-        vault=Vault(vault_keys),
-        credential_options=credential,
+        vault=Vault(keys.ring("credential")),
+        credential_options=get(CredentialOptions),
+        auth=auth,
+        federation=get(FederationOptions),
+        limits=get(LimitOptions),
+        receipts=Receipts(keys.ring("receipt"), auth.receipt_expiration_s),
+        saml=Saml(get(SamlOptions)),
+        certificates=certificates,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The rings of keys of one cloud, from files or shared in the database; made when missing."""
+
+    database: Database
+    options: TokenOptions
+    folders: Mapping[str, str]
+    max_active_keys: int
+    cluster_key: bytes | None
+
+    @classmethod
+    def of(cls, runtime: Runtime, database: Database) -> Keys:
+        """Read the options."""
+        fernet, options = runtime.config.get(FernetOptions), runtime.config.get(TokenOptions)
+        shared = options.key_source == "database"
+        return cls(
+            database,
+            options,
+            {
+                "fernet": fernet.key_repository,
+                "credential": runtime.config.get(CredentialOptions).key_repository,
+                "receipt": runtime.config.get(AuthOptions).receipt_key_repository,
+                "jws": options.jws_key_repository,
+                "pki": f"{options.pki_repository}/signing",
+                "pki-authority": f"{options.pki_repository}/authority",
+            },
+            fernet.max_active_keys,
+            Path(options.cluster_key).read_bytes().strip() if shared else None,
+        )
+
+    def source(self, purpose: str) -> KeySource:
+        """Return where the keys of a purpose lie."""
+        if self.cluster_key is not None:
+            return DatabaseKeys(self.database, purpose, self.cluster_key)
+        return FolderKeys(self.folders[purpose])
+
+    def ring(self, purpose: str) -> KeyRepository:
+        """Return a ring of fernet keys: `fernet`, `credential` or `receipt`."""
+        keys = KeyRepository(self.source(purpose), self.max_active_keys)
+        keys.setup()
+        return keys
+
+    def signing(self) -> SigningKeys:
+        """Return the keys of jws tokens."""
+        keys = SigningKeys(self.source("jws"), self.max_active_keys)
+        keys.setup()
+        return keys
+
+    def certificates(self) -> Certificates | None:
+        """Return the certificates, where tokens are signed with them."""
+        if self.options.provider not in ("pki", "pkiz"):
+            return None
+        authority, signing = self.source("pki-authority"), self.source("pki")
+        found = Certificates(authority, signing, self.max_active_keys)
+        found.setup()
+        return found
+
+    def provider(self, certificates: Certificates | None) -> TokenProvider:
+        """Return what makes tokens of the chosen form."""
+        if certificates is not None:
+            return PkiProvider(certificates, compressed=self.options.provider == "pkiz")
+        if self.options.provider == "jws":
+            return JwsProvider(self.signing())
+        if self.options.provider == "uuid":
+            return UuidProvider(self.database)
+        return FernetProvider(self.ring("fernet"))
 
 
 def session_for(runtime: Runtime, user: str) -> Session:

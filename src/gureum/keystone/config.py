@@ -16,14 +16,151 @@ class KeystoneOptions:
     hash_memory_kib: int = option(
         "argon2id memory.", default=19456, unit="KiB", min=8192, max=1048576
     )
-    hash_workers: int = option(
-        "Passwords hashed at the same time; more wait, so that logins cannot starve other work.",
-        default=2,
-        min=1,
-        max=64,
+    hash_workers: int = option("Passwords hashed at the same time.", default=2, min=1, max=64)
+    hash_queue: int = option(
+        "Logins that wait for their turn; more are told to come again (503).",
+        default=16,
+        min=0,
+        max=10000,
+    )
+    hash_nice: int = option(
+        "Niceness of the threads that hash, so that logins cannot starve other work.",
+        default=5,
+        min=0,
+        max=19,
     )
     max_project_tree_depth: int = option("Deepest tree of projects.", default=5, min=1, max=64)
     list_limit: int = option("Most entities a list shows; 0 means all.", default=0, min=0)
+
+
+@section("keystone.auth", "How users may prove who they are.")
+@dataclass(frozen=True, slots=True)
+class AuthOptions:
+    """Methods of a login."""
+
+    methods: tuple[str, ...] = option(
+        "Methods that are offered.",
+        default=(
+            "password",
+            "token",
+            "application_credential",
+            "totp",
+            "mapped",
+            "saml2",
+            "openid",
+            "oauth1",
+        ),
+    )
+    totp_previous_windows: int = option(
+        "Passcodes of how many earlier 30 second windows count too.", default=1, min=0, max=10
+    )
+    receipt_expiration_s: int = option(
+        "Life of a receipt, which keeps what one step of a login has proven.",
+        default=300,
+        unit="s",
+        min=30,
+    )
+    receipt_key_repository: str = option(
+        "Folder of the keys of receipts.", default="{state_dir}/receipt-keys"
+    )
+    oauth1_request_token_s: int = option(
+        "Life of an OAuth1 request token; 0 means for ever.", default=28800, unit="s", min=0
+    )
+    oauth1_access_token_s: int = option(
+        "Life of an OAuth1 access token; 0 means for ever.", default=86400, unit="s", min=0
+    )
+    signature_age_s: int = option(
+        "Oldest signed EC2 or OAuth1 request that is accepted.", default=900, unit="s", min=1
+    )
+
+
+@section("keystone.federation", "Users that another party has authenticated.")
+@dataclass(frozen=True, slots=True)
+class FederationOptions:
+    """Whom to believe."""
+
+    trusted_proxies: tuple[str, ...] = option(
+        "Addresses or networks of the web servers in front that hand over attributes as headers;"
+        " from others such headers are not read. Empty: no login through a provider.",
+        default=(),
+    )
+    attribute_prefixes: tuple[str, ...] = option(
+        "Beginnings of the names of headers that are attributes; the web server in front must"
+        " remove what clients send under these names.",
+        default=("OIDC", "MELLON", "SHIB", "REMOTE_USER", "REMOTE_", "OPENSTACK_"),
+    )
+    attribute_separator: str = option("Stands between the values of an attribute.", default=";")
+    remote_id_attribute: str = option(
+        "Attribute that names the provider, where a protocol does not say another.", default=""
+    )
+    trusted_dashboard: tuple[str, ...] = option(
+        "Addresses that a browser's login may return to with a token.", default=()
+    )
+    default_authorization_ttl_s: int = option(
+        "How long groups of a login through a provider count beyond its token, where the provider"
+        " does not say; 0 means not at all.",
+        default=0,
+        unit="s",
+        min=0,
+    )
+
+
+@section("keystone.saml", "This cloud as a provider for others (Keystone to Keystone).")
+@dataclass(frozen=True, slots=True)
+class SamlOptions:
+    """What assertions say and how they are signed."""
+
+    idp_entity_id: str = option("Name of this cloud as a provider; empty: off.", default="")
+    idp_sso_endpoint: str = option("Where service providers send browsers.", default="")
+    certfile: str = option(
+        "Certificate of the signing key; made when it is missing.",
+        default="{state_dir}/saml/signing_cert.pem",
+    )
+    keyfile: str = option(
+        "Signing key; made when it is missing.", default="{state_dir}/saml/signing_key.pem"
+    )
+    assertion_expiration_s: int = option("Life of an assertion.", default=3600, unit="s", min=60)
+    idp_lang: str = option("Language of the organisation's names.", default="en")
+    idp_organization_name: str = option("Name of the organisation.", default="")
+    idp_organization_display_name: str = option("Its name for people.", default="")
+    idp_organization_url: str = option("Its page.", default="")
+    idp_contact_company: str = option("Company of the contact.", default="")
+    idp_contact_name: str = option("Given name of the contact.", default="")
+    idp_contact_surname: str = option("Surname of the contact.", default="")
+    idp_contact_email: str = option("Mail address of the contact.", default="")
+    idp_contact_telephone: str = option("Telephone number of the contact.", default="")
+    relay_state_prefix: str = option("Prefix of the relay state of ECP.", default="ss:mem:")
+
+
+@section("keystone.token", "The form of tokens.")
+@dataclass(frozen=True, slots=True)
+class TokenOptions:
+    """Provider, and keys of those that sign."""
+
+    provider: str = option(
+        "fernet: small and encrypted. jws: signed, anybody with the public key can read it. uuid: a"
+        " row in the database. pki and pkiz: a signed (and compressed) document with roles and"
+        " catalogue.",
+        default="fernet",
+        choices=("fernet", "jws", "uuid", "pki", "pkiz"),
+    )
+    jws_key_repository: str = option(
+        "Folder of the keys of jws tokens.", default="{state_dir}/jws-keys"
+    )
+    pki_repository: str = option(
+        "Folder of the certificates and keys of pki and pkiz tokens.",
+        default="{state_dir}/pki-keys",
+    )
+    key_source: str = option(
+        "files: each folder of keys is shared by hand. database: the nodes of a cloud share keys in"
+        " the database, encrypted with the cluster key.",
+        default="files",
+        choices=("files", "database"),
+    )
+    cluster_key: str = option(
+        "File of the key that shared keys are encrypted with; the same on every node.",
+        default="{config_dir}/keystone-cluster.key",
+    )
 
 
 @section("keystone.fernet_tokens", "Keys of fernet tokens.")
@@ -66,6 +203,25 @@ class ComplianceOptions:
         min=0,
         max=24,
     )
+    password_expires_days: int = option(
+        "Days after which a password must be changed; 0 means never.", default=0, unit="d", min=0
+    )
+    minimum_password_age_days: int = option(
+        "Days before users may change a new password again; 0 means at once.",
+        default=0,
+        unit="d",
+        min=0,
+    )
+    change_password_upon_first_use: bool = option(
+        "Whether a password that an administrator has set must be changed before it can be used.",
+        default=False,
+    )
+    disable_user_account_days_inactive: int = option(
+        "Days without a login after which a user counts as disabled; 0 means never.",
+        default=0,
+        unit="d",
+        min=0,
+    )
     password_regex: str = option(
         "What a new password must match; empty means anything.", default=""
     )
@@ -94,8 +250,26 @@ class ServicePasswordOptions:
     password: str = option("Password.", default="", secret=True)
 
 
+@section("keystone.unified_limit", "Limits of projects and domains.")
+@dataclass(frozen=True, slots=True)
+class LimitOptions:
+    """How limits of a tree of projects relate."""
+
+    enforcement_model: str = option(
+        "flat: a limit says nothing about the projects below. strict_two_level: the limits of the"
+        " children of a project fit into its own; trees have two levels at most.",
+        default="flat",
+        choices=("flat", "strict_two_level"),
+    )
+
+
 OPTIONS = (
     KeystoneOptions,
+    AuthOptions,
+    FederationOptions,
+    SamlOptions,
+    TokenOptions,
+    LimitOptions,
     FernetOptions,
     CredentialOptions,
     ComplianceOptions,

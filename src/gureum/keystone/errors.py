@@ -5,7 +5,16 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from gureum.core.spec import ApiError, BadRequest, Conflict, Forbidden, NotFound, Unauthorized
+from gureum.core.spec import (
+    ApiError,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Gone,
+    NotFound,
+    ServiceUnavailable,
+    Unauthorized,
+)
 
 
 class Missing(NotFound):
@@ -43,6 +52,54 @@ class UnknownMethod(Unauthorized):
     """The authentication method is not offered."""
 
     code, text = "unknown_method", "Attempted to authenticate with an unsupported method."
+
+
+class PasswordExpired(Unauthorized):
+    """The password is right and must be changed before it can be used."""
+
+    code = "password_expired"
+    text = "The password is expired and needs to be changed for user: {user_id}."
+
+
+class MoreNeeded(Unauthorized):
+    """A rule of the user asks for more methods than were proven; a receipt keeps those."""
+
+    code, text = "more_methods_needed", "Additional authentications steps required."
+
+    def __init__(self, receipt: Any, rules: Any) -> None:
+        super().__init__()
+        self.receipt, self.rules = receipt, rules
+
+
+class TooManyLogins(ServiceUnavailable):
+    """The queue of password checks is full."""
+
+    code, text = "too_many_logins", "Too many logins at the same time. Try again."
+
+
+class NoCertificates(Gone):
+    """Tokens are not signed with a certificate."""
+
+    code = "no_certificates"
+    text = "There are no certificates: the token provider {provider} does not use any."
+
+
+class NotTrusted(Unauthorized):
+    """What a login through a provider hands over does not come from where it must."""
+
+    code, text = "not_trusted", "{reason}"
+
+
+class NoProvider(NotFound):
+    """This cloud makes no assertions."""
+
+    code, text = "no_saml_provider", "This cloud is no SAML provider: idp_entity_id is not set."
+
+
+class InvalidLimit(Forbidden):
+    """The limit does not fit those of the projects above and below."""
+
+    code, text = "invalid_limit", "Invalid resource limit: {reason}"
 
 
 class StillEnabled(Forbidden):
@@ -86,4 +143,6 @@ def error_body(error: ApiError, request_id: str) -> Any:
     message = error.message
     if error.status == 403:
         message = f"{message} (Request-ID: {request_id})" if request_id else message
+    if isinstance(error, MoreNeeded):
+        return {"receipt": error.receipt, "required_auth_methods": error.rules}
     return {"error": {"code": error.status, "title": title, "message": message}}

@@ -163,4 +163,34 @@ def _plain() -> list[Rule]:
     return rules
 
 
-RULES = [*_credentials(), *_trusts(), *_limits(), *_plain()]
+def _delegation() -> list[Rule]:
+    owner = "user_id:%(target.user.id)s"
+    services = f"{_ADMIN} or rule:service_role"
+    reads = {
+        "list_access_tokens": "List the access tokens that a user has given.",
+        "get_access_token": "Show an access token.",
+        "list_access_token_roles": "List the roles of an access token.",
+        "get_access_token_role": "Show a role of an access token.",
+    }
+    return [
+        Rule(
+            "identity:authorize_request_token",
+            owner,
+            "Authorize a request token of OAuth1 with one's own roles.",
+            ("project",),
+        ),
+        *(Rule(f"identity:{n}", f"{_READ} or {owner}", text, _ANY) for n, text in reads.items()),
+        Rule(
+            "identity:delete_access_token",
+            f"{_ADMIN} or {owner}",
+            "Take an access token back.",
+            _ANY,
+        ),
+        Rule("identity:ec2tokens_validate", services, "Ask who signed an EC2 request.", _ANY),
+        Rule("identity:s3tokens_validate", services, "Ask who signed an S3 request.", _ANY),
+        Rule("identity:revocation_list", services, "List revoked tokens.", _ANY),
+        Rule("identity:get_policy_association", _READ, "Ask whether a policy counts.", _NO_DOMAIN),
+    ]
+
+
+RULES = [*_delegation(), *_credentials(), *_trusts(), *_limits(), *_plain()]

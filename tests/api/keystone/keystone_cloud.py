@@ -10,10 +10,21 @@ from gureum.core.http.dispatch import Dispatcher
 from gureum.core.http.messages import Request
 from gureum.core.policy import Policy
 from gureum.keystone.bootstrap import CatalogEntry, Plan, bootstrap
-from gureum.keystone.config import ComplianceOptions, KeystoneOptions
+from gureum.keystone.config import (
+    ComplianceOptions,
+    FederationOptions,
+    KeystoneOptions,
+    SamlOptions,
+)
+from gureum.keystone.logic.certificates import Certificates
+from gureum.keystone.logic.claims import TokenProvider
 from gureum.keystone.logic.deps import Deps
 from gureum.keystone.logic.fernet import FernetProvider, KeyRepository
+from gureum.keystone.logic.keyring import FolderKeys
 from gureum.keystone.logic.passwords import Hasher
+from gureum.keystone.logic.providers import JwsProvider, PkiProvider, SigningKeys, UuidProvider
+from gureum.keystone.logic.receipts import Receipts
+from gureum.keystone.logic.saml import Saml
 from gureum.keystone.logic.tokens import OwnTokens
 from gureum.keystone.logic.vault import Vault
 from gureum.keystone.service import SERVICE
@@ -22,7 +33,7 @@ from gureum.keystone.service import SERVICE
 class Cloud:
     """A caller of one Keystone."""
 
-    def __init__(self, folder: Any) -> None:
+    def __init__(self, folder: Any, provider: str = "fernet") -> None:
         self.db = fresh("keystone", f"sqlite:///{folder}/keystone.sqlite")
         migrate(self.db, "gureum.keystone.store.migrations")
         self.keys = KeyRepository(str(folder / "keys"))
@@ -31,8 +42,30 @@ class Cloud:
         compliance = ComplianceOptions(lockout_failure_attempts=3, lockout_duration_s=60)
         vault_keys = KeyRepository(str(folder / "vault"))
         vault_keys.setup()
-        provider = FernetProvider(self.keys)
-        self.deps = Deps(self.db, options, compliance, provider, Hasher(options), Vault(vault_keys))
+        receipt_keys = KeyRepository(str(folder / "receipts"))
+        receipt_keys.setup()
+        saml = SamlOptions(
+            idp_entity_id="https://cloud.example/idp",
+            idp_sso_endpoint="https://cloud.example/sso",
+            certfile=str(folder / "saml/cert.pem"),
+            keyfile=str(folder / "saml/key.pem"),
+        )
+        self.folder = folder
+        self.certificates: Certificates | None = None
+        self.deps = Deps(
+            self.db,
+            options,
+            compliance,
+            self._provider(provider),
+            Hasher(options),
+            Vault(vault_keys),
+            federation=FederationOptions(
+                trusted_proxies=("192.0.2.0/24",), trusted_dashboard=("https://horizon.example/x",)
+            ),
+            receipts=Receipts(receipt_keys, 300),
+            saml=Saml(saml),
+            certificates=self.certificates,
+        )
         self.db.deps = self.deps
         url = "http://127.0.0.1:8774/v2.1/%(project_id)s"
         entry = CatalogEntry("nova", "compute", url, url, url)
@@ -40,6 +73,28 @@ class Cloud:
         self.dispatcher = Dispatcher(
             SERVICE, Policy(SERVICE.rules), OwnTokens(self.deps), {"": self.db}, self.deps
         )
+
+    def _provider(self, name: str) -> TokenProvider:
+        if name == "uuid":
+            return UuidProvider(self.db)
+        if name == "jws":
+            signing = SigningKeys(FolderKeys(str(self.folder / "jws")))
+            signing.setup()
+            return JwsProvider(signing)
+        if name in ("pki", "pkiz"):
+            authority, signing = self.folder / "authority", self.folder / "signing"
+            self.certificates = Certificates(FolderKeys(str(authority)), FolderKeys(str(signing)))
+            self.certificates.setup()
+            return PkiProvider(self.certificates, compressed=name == "pkiz")
+        return FernetProvider(self.keys)
+
+    def send(self, method: str, path: str, **rest: Any) -> Any:
+        """Send a request as it is; returns the whole response."""
+        path, _, query = path.partition("?")
+        pairs = [tuple(part.partition("=")[::2]) for part in query.split("&") if part]
+        rest.setdefault("headers", {})
+        request = Request(method, path, pairs, base="http://127.0.0.1:5000", **rest)  # type: ignore[arg-type]
+        return self.dispatcher.handle(request)
 
     def call(
         self, method: str, path: str, body: Any = None, token: str | None = None, **headers: str

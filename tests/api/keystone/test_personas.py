@@ -7,6 +7,7 @@ from keystone_cloud import Cloud
 
 from gureum.core.spec import PUBLIC, TOKEN
 from gureum.keystone.service import SERVICE
+from gureum.keystone.store import tables
 
 GUARDED = [op for op in SERVICE.operations if op.policy not in (PUBLIC, TOKEN)]
 OPEN_TO_ALL = {
@@ -91,11 +92,20 @@ class World:
             "group": "ldap",
             "option": "url",
         }
+        self.ids |= self._delegated(bob["id"], other["id"], role)
         idp = f"{federation}/identity_providers/{self.ids['idp_id']}"
         self._put("protocol", {"mapping_id": "x"}, f"{idp}/protocols", "p")
         self.credential_id = self._made("credential", credential)
         pair = f"/v3/users/{bob['id']}/credentials/OS-EC2"
         self.access = cloud.ok("POST", pair, {"tenant_id": other["id"]}, token)["credential"]
+
+    def _delegated(self, user_id: str, project_id: str, role_id: str) -> dict[str, str]:
+        common = {"consumer_id": self.ids["consumer_id"], "project_id": project_id}
+        common |= {"encrypted_secret": self.cloud.deps.vault.lock("x"), "user_id": user_id}
+        with self.cloud.db.write() as tx:
+            tx.insert(tables.request_tokens, id="asked", **common)
+            tx.insert(tables.access_tokens, id="given", role_ids=[role_id], **common)
+        return {"request_token_id": "asked", "access_token_id": "given"}
 
     def _made(self, wrap: str, body: Any, path: str = "") -> str:
         path = path or f"{wrap}s"
@@ -126,6 +136,8 @@ class World:
     def _value(self, field: Any) -> Any:
         known = {
             "tags": ["a"],
+            "roles": [{"id": self.ids["role_id"]}],
+            "credentials": {"access": "x", "token": "x", "signature": "x"},
             "interface": "public",
             "url": "http://x",
             "auth_url": "http://x",

@@ -533,7 +533,9 @@ def _given(request: Request, op: Operation, query: Any, new: Any) -> tuple[Any, 
         given += (query,)
     if op.request is not None or op.upload:
         given += (new,)
-    if op.headers:
+    if op.headers == ("*",):
+        given += ({**request.headers, ":peer": request.peer},)
+    elif op.headers:
         given += ({name: request.headers[name] for name in op.headers if name in request.headers},)
     return given
 

@@ -159,7 +159,8 @@ def operation(
     the service's databases.
     at_once: `at_once(deps, headers)`; True when this request will touch neither database nor network, so
     that it is answered without a thread.
-    headers: request headers (lower case) that the handler is handed last, as a dict.
+    headers: request headers (lower case) that the handler is handed last, as a dict; "*" alone means all of
+    them, and the address of the sender as ":peer".
     media: accepted content types of the body. A policy is a rule name, PUBLIC or TOKEN.
     """
     if not policy:

@@ -24,8 +24,8 @@ from gureum.core.spec import (
     operation,
 )
 from gureum.keystone.api.shapes import Reference, shown
-from gureum.keystone.errors import Missing
-from gureum.keystone.logic import effective, login, tokens
+from gureum.keystone.errors import Missing, MoreNeeded, PasswordExpired, TooManyLogins
+from gureum.keystone.logic import effective, login, proofs, providers, tokens
 from gureum.keystone.logic.deps import Checked, Deps
 from gureum.keystone.store import entities, tables
 
@@ -55,11 +55,28 @@ class _ApplicationCredential(Struct, extra="ignore"):
     user = Nested(_User, "Owner of the name.")
 
 
+class _PasscodeUser(_User, extra="ignore"):
+    passcode = String("Passcode.", required=True, max=64)
+
+
+class _Totp(Struct, extra="ignore"):
+    user = Nested(_PasscodeUser, "Who, and the passcode.", required=True)
+
+
+class _Signed(Struct, extra="ignore"):
+    """Nothing: the header Authorization holds the signature."""
+
+
 class _Identity(Struct, extra="ignore"):
     methods = ListOf(String("Method."), "Methods that are proven here.", required=True)
     password = Nested(_Password, "The method password.")
     token = Nested(_TokenId, "The method token.")
     application_credential = Nested(_ApplicationCredential, "The method application_credential.")
+    totp = Nested(_Totp, "The method totp: a time-based passcode.")
+    oauth1 = Nested(_Signed, "The method oauth1: a request signed with an access token.")
+    mapped = Nested(_TokenId, "A token of a login through a provider.")
+    saml2 = Nested(_TokenId, "The same, by an older name.")
+    openid = Nested(_TokenId, "The same, by an older name.")
 
 
 class _ProjectScope(Struct, extra="ignore"):
@@ -100,6 +117,12 @@ class TokenQuery(Struct, extra="ignore"):
     allow_expired = Boolean("Show a token that expired not long ago (services only).")
 
 
+def answered(token: str, checked: Checked, raw: bytes | None = None, status: int = 201) -> Reply:
+    """Return the answer that hands out a token."""
+    headers = [("X-Subject-Token", token), ("Vary", "X-Auth-Token")]
+    return Reply(raw=raw or checked.encoded[1], headers=headers, status=status)
+
+
 def _shown(checked: Checked, query: TokenQuery) -> bytes:
     return checked.encoded[0 if query.has("nocatalog") else 1]
 
@@ -112,13 +135,20 @@ def _shown(checked: Checked, query: TokenQuery) -> bytes:
     request=Auth,
     query=TokenQuery,
     manual=True,
-    errors=(Unauthorized, BadRequest),
+    headers=("authorization", "openstack-auth-receipt"),
+    errors=(Unauthorized, PasswordExpired, MoreNeeded, BadRequest, TooManyLogins),
 )
-def create_token(ctx: Context, deps: Deps, query: TokenQuery, new: Auth) -> Any:
-    """Log in. The token stands in the header X-Subject-Token."""
-    token, checked = login.login(deps, new)
-    headers = [("X-Subject-Token", token), ("Vary", "X-Auth-Token")]
-    return Reply(raw=_shown(checked, query), headers=headers)
+def create_token(
+    ctx: Context, deps: Deps, query: TokenQuery, new: Auth, headers: dict[str, str]
+) -> Any:
+    """Log in. The token stands in the header X-Subject-Token.
+
+    Where the user's rules ask for more methods, a receipt stands in Openstack-Auth-Receipt (401); the next
+    step sends it back.
+    """
+    caller = proofs.Caller("POST", f"{ctx.base_url}/auth/tokens", headers)
+    token, checked = login.login(deps, new, caller)
+    return answered(token, checked, _shown(checked, query))
 
 
 def _subject(ctx: Context, deps: Deps, subject: str | None, rule: str) -> Checked:
@@ -177,7 +207,13 @@ def revoke_token(ctx: Context, deps: Deps, headers: dict[str, str]) -> None:
     subject = headers.get("x-subject-token")
     checked = _subject(ctx, deps, subject, "revoke")
     with deps.db.write() as tx:
-        tokens.revoke(tx, deps, audit_id=checked.body["audit_ids"][0])
+        tokens.revoke(
+            tx,
+            deps,
+            audit_id=checked.body["audit_ids"][0],
+            token_hash=providers.token_hash(subject or ""),
+            token_expires_at=checked.expires_at,
+        )
 
 
 @operation("GET", "/auth/catalog", policy=TOKEN)
@@ -203,13 +239,21 @@ def _list(ctx: Context, kind: str, rows: Any) -> dict[str, Any]:
 @operation("GET", "/auth/projects", policy=TOKEN)
 def list_my_projects(ctx: Context, tx: Tx) -> Any:
     """List the projects that one's token can be rescoped to."""
-    return _list(ctx, "projects", effective.reachable_projects(tx, ctx.user_id or ""))
+    rows = effective.reachable_projects(tx, ctx.user_id or "", _groups(tx, ctx))
+    return _list(ctx, "projects", rows)
+
+
+def _groups(tx: Tx, ctx: Context) -> tuple[str, ...]:
+    """Return the groups that a federated token carries."""
+    claims = tx.deps.provider.read(ctx.token or "", tx)
+    return claims.group_ids if claims is not None else ()
 
 
 @operation("GET", "/auth/domains", policy=TOKEN)
 def list_my_domains(ctx: Context, tx: Tx) -> Any:
     """List the domains that one's token can be rescoped to."""
-    return _list(ctx, "domains", effective.reachable_domains(tx, ctx.user_id or ""))
+    rows = effective.reachable_domains(tx, ctx.user_id or "", _groups(tx, ctx))
+    return _list(ctx, "domains", rows)
 
 
 @operation("GET", "/OS-FEDERATION/projects", policy=TOKEN)
@@ -227,7 +271,7 @@ def list_federated_domains(ctx: Context, tx: Tx) -> Any:
 @operation("GET", "/auth/system", policy=TOKEN)
 def list_my_system(ctx: Context, tx: Tx) -> Any:
     """Tell whether one's token can be rescoped to the system."""
-    reached = effective.reaches_system(tx, ctx.user_id or "")
+    reached = effective.reaches_system(tx, ctx.user_id or "", _groups(tx, ctx))
     return {
         "system": [{"all": True}] if reached else [],
         "links": {"self": f"{ctx.base_url}/auth/system"},

@@ -225,3 +225,39 @@ def show_endpoint_policy(ctx: Context, tx: Tx, endpoint: Any) -> Any:
     if policy_id is None:
         raise Missing(kind="policy of endpoint", id=endpoint.id)
     return shown(ctx, "policies", load(tx, _T, "policy", policy_id))
+
+
+def _counts(tx: Tx, policy: Any) -> None:
+    """Refuse a policy that is tied to nothing. Raises: Missing."""
+    if not entities.rows_of(tx, tables.policy_links, tables.policy_links.c.policy_id == policy.id):
+        raise Missing(kind="policy association", id=policy.id)
+
+
+@operation(
+    "GET",
+    "/policies/{policy_id}/OS-ENDPOINT-POLICY/policy",
+    policy="identity:get_policy_association",
+    response=Policy,
+    response_wrap="policy",
+    load=_load,
+    target=_no_target,
+    errors=(Missing,),
+)
+def show_associated_policy(ctx: Context, tx: Tx, policy: Any) -> Any:
+    """Show a policy that counts for some endpoint, service or region."""
+    _counts(tx, policy)
+    return shown(ctx, "policies", policy)
+
+
+@operation(
+    "HEAD",
+    "/policies/{policy_id}/OS-ENDPOINT-POLICY/policy",
+    policy="identity:get_policy_association",
+    load=_load,
+    target=_no_target,
+    status=200,
+    errors=(Missing,),
+)
+def check_associated_policy(ctx: Context, tx: Tx, policy: Any) -> None:
+    """Ask whether a policy counts for some endpoint, service or region."""
+    _counts(tx, policy)

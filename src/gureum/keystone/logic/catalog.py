@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from gureum.core.db import Tx
 from gureum.keystone.logic import endpoint_filter
 from gureum.keystone.store.tables import endpoints, services
+from gureum.keystone.store.tables import service_providers as providers
 
 
 def of_token(tx: Tx, project_id: str | None) -> list[dict[str, Any]]:
@@ -41,3 +42,9 @@ def _fill(url: str, project_id: str | None) -> str | None:
                 return None
             url = url.replace(mark, project_id)
     return url
+
+
+def service_providers(tx: Tx) -> list[dict[str, Any]]:
+    """Return the other clouds that trust this one and are enabled, as a token shows them."""
+    rows = tx.all(sa.select(providers).where(providers.c.enabled).order_by(providers.c.id))
+    return [{"id": row.id, "auth_url": row.auth_url, "sp_url": row.sp_url} for row in rows]

@@ -61,11 +61,13 @@ def _ec2_identity(tx: Tx, ctx: Context, blob: str) -> tuple[str, str]:
         content = None
     if not isinstance(content, dict) or not isinstance(content.get("access"), str):
         raise BadRequest("The blob of a credential of type ec2 must be a JSON object with access.")
-    claims = tx.deps.provider.read(ctx.token or "")
+    claims = tx.deps.provider.read(ctx.token or "", tx)
     if claims is not None and claims.trust_id:
         content["trust_id"] = claims.trust_id
     if claims is not None and claims.application_credential_id:
         content["app_cred_id"] = claims.application_credential_id
+    if claims is not None and claims.access_token_id:
+        raise Forbidden("An OAuth1 access token cannot make key pairs.")
     return hashlib.sha256(content["access"].encode()).hexdigest(), json.dumps(content)
 
 

@@ -10,9 +10,19 @@ from datetime import datetime
 from typing import Any
 
 from gureum.core.db import Database
-from gureum.keystone.config import ComplianceOptions, CredentialOptions, KeystoneOptions
-from gureum.keystone.logic.fernet import FernetProvider
+from gureum.keystone.config import (
+    AuthOptions,
+    ComplianceOptions,
+    CredentialOptions,
+    FederationOptions,
+    KeystoneOptions,
+    LimitOptions,
+)
+from gureum.keystone.logic.certificates import Certificates
+from gureum.keystone.logic.claims import TokenProvider
 from gureum.keystone.logic.passwords import Hasher
+from gureum.keystone.logic.receipts import Receipts
+from gureum.keystone.logic.saml import Saml
 from gureum.keystone.logic.vault import Vault
 
 
@@ -23,10 +33,16 @@ class Deps:
     db: Database
     options: KeystoneOptions
     compliance: ComplianceOptions
-    provider: FernetProvider
+    provider: TokenProvider
     hasher: Hasher
     vault: Vault
     credential_options: CredentialOptions = field(default_factory=CredentialOptions)
+    auth: AuthOptions = field(default_factory=AuthOptions)
+    federation: FederationOptions = field(default_factory=FederationOptions)
+    limits: LimitOptions = field(default_factory=LimitOptions)
+    receipts: Receipts | None = None
+    saml: Saml | None = None
+    certificates: Certificates | None = None
     cache: TokenCache = field(default_factory=lambda: TokenCache())  # noqa: PLW0108 (defined below)
     epoch: EpochWatch = field(default_factory=lambda: EpochWatch())  # noqa: PLW0108 (defined below)
 

@@ -16,9 +16,14 @@ def expand(tx: Tx, role_ids: Iterable[str]) -> list[str]:
     return assignments.with_implied(tx, role_ids)
 
 
-def roles_in(tx: Tx, user_id: str, scope: str, scope_id: str) -> list[sa.Row[Any]]:
-    """Return the roles of a user in a scope ("p", "d" or "s"), ordered by name."""
-    rows = assignments.of_user(tx, user_id)
+def roles_in(
+    tx: Tx, user_id: str, scope: str, scope_id: str, group_ids: Sequence[str] = ()
+) -> list[sa.Row[Any]]:
+    """Return the roles of a user in a scope ("p", "d" or "s"), ordered by name.
+
+    group_ids: groups that a federated token carries, besides those of the user.
+    """
+    rows = assignments.of_user(tx, user_id, group_ids)
     above: set[str] = set()
     domain_id = None
     if scope == "p":
@@ -46,9 +51,9 @@ def _counts(row: Any, scope: str, scope_id: str, domain_id: str | None, above: s
     return row.target_type == "project" and row.target_id in above
 
 
-def reachable_projects(tx: Tx, user_id: str) -> list[sa.Row[Any]]:
+def reachable_projects(tx: Tx, user_id: str, group_ids: Sequence[str] = ()) -> list[sa.Row[Any]]:
     """Return the enabled projects in which a user has any role."""
-    rows = assignments.of_user(tx, user_id)
+    rows = assignments.of_user(tx, user_id, group_ids)
     ids = {row.target_id for row in rows if row.target_type == "project" and not row.inherited}
     parents = [row.target_id for row in rows if row.target_type == "project" and row.inherited]
     ids |= {row.id for row in assignments.descendants(tx, parents)}
@@ -64,16 +69,16 @@ def reachable_projects(tx: Tx, user_id: str) -> list[sa.Row[Any]]:
     )
 
 
-def reachable_domains(tx: Tx, user_id: str) -> list[sa.Row[Any]]:
+def reachable_domains(tx: Tx, user_id: str, group_ids: Sequence[str] = ()) -> list[sa.Row[Any]]:
     """Return the enabled domains on which a user has any role."""
-    rows = assignments.of_user(tx, user_id)
+    rows = assignments.of_user(tx, user_id, group_ids)
     ids = [row.target_id for row in rows if row.target_type == "domain" and not row.inherited]
     return [row for row in entities.by_ids(tx, tables.domains, ids).values() if row.enabled]
 
 
-def reaches_system(tx: Tx, user_id: str) -> bool:
+def reaches_system(tx: Tx, user_id: str, group_ids: Sequence[str] = ()) -> bool:
     """Whether a user has any role on the system."""
-    return any(row.target_type == "system" for row in assignments.of_user(tx, user_id))
+    return any(row.target_type == "system" for row in assignments.of_user(tx, user_id, group_ids))
 
 
 def names(rows: Sequence[Any]) -> list[str]:

@@ -1,61 +1,56 @@
-"""Proving who one is: password, token, application credential; then choosing the scope.
+"""A login: proving who one is by one or several methods, then choosing the scope.
 
-A wrong password, an unknown user, a disabled or locked one look alike from outside, also by the time it
-takes. Hashing happens outside every transaction.
+Follows: Identity API v3, "Authentication and token management".
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import sqlalchemy as sa
-
-from gureum.core import log
 from gureum.core.db import Tx
-from gureum.core.db.types import utc_now
 from gureum.core.spec import BadRequest, Forbidden, Unauthorized
-from gureum.keystone.errors import BadPassword, Missing, UnknownMethod
-from gureum.keystone.logic import effective, tokens, trusts
+from gureum.keystone.errors import BadPassword, MoreNeeded, UnknownMethod
+from gureum.keystone.logic import effective, oauth1, proofs, receipts, tokens, trusts
+from gureum.keystone.logic.claims import new_audit_id
 from gureum.keystone.logic.deps import Checked, Deps
-from gureum.keystone.logic.fernet import TokenClaims, new_audit_id
+from gureum.keystone.logic.proofs import Caller, Proven, find_domain, join, usable
 from gureum.keystone.store import entities, tables
 
-_log = log.get(__name__)
-METHODS = ("password", "token", "application_credential")
+_PROVE: dict[str, Callable[[Deps, Any, Caller], Proven]] = {
+    "password": proofs.password,
+    "token": proofs.token,
+    "application_credential": proofs.application_credential,
+    "totp": proofs.passcode,
+    "oauth1": oauth1.prove,
+    "mapped": proofs.token,  # with a token of `…/protocols/…/auth`, to choose a scope
+    "saml2": proofs.token,
+    "openid": proofs.token,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """What the methods of a login proved together."""
+def login(deps: Deps, auth: Any, caller: Caller) -> tuple[str, Checked]:
+    """Return a token and what it means. auth: an `api.auth.Auth` struct.
 
-    user_id: str
-    methods: tuple[str, ...]
-    chain: str | None = None
-    expires_at: datetime | None = None
-    application_credential_id: str = ""
-    only_project_id: str | None = None
-    default_project_id: str | None = None
-
-
-def login(deps: Deps, auth: Any) -> tuple[str, Checked]:
-    """Return a token and what it means. auth: an `api.auth.Auth` struct. Raises: Unauthorized, BadRequest."""
+    Raises: Unauthorized, MoreNeeded, BadRequest, TooManyLogins.
+    """
     identity = auth.identity
     proven: Proven | None = None
     if not identity.methods:
         raise UnknownMethod()
     for method in dict.fromkeys(identity.methods):
-        if method not in METHODS:
+        if method not in _PROVE or method not in deps.auth.methods:
             raise UnknownMethod()
         part = identity.get(method)
         if part is None:
             raise BadRequest(f"Expecting to find {method} in identity.")
-        proof = _PROVE[method](deps, part)
+        proof = _PROVE[method](deps, part, caller)
         if proven is not None and proven.user_id != proof.user_id:
             raise BadPassword()
-        proven = proof if proven is None else _join(proven, proof)
+        proven = proof if proven is None else join(proven, proof)
     assert proven is not None
+    proven = require_enough(deps, proven, caller)
     wanted = auth.get("scope")
     trust_id = ""
     if wanted is not None and wanted != "unscoped" and wanted.get("trust") is not None:
@@ -63,6 +58,13 @@ def login(deps: Deps, auth: Any) -> tuple[str, Checked]:
     else:
         with deps.db.read() as tx:
             scope = _scope(tx, proven, wanted)
+    return issue(deps, proven, scope, trust_id)
+
+
+def issue(
+    deps: Deps, proven: Proven, scope: tuple[str, str], trust_id: str = ""
+) -> tuple[str, Checked]:
+    """Return a token of what was proven. Raises: Unauthorized (no role in the scope)."""
     audit = (new_audit_id(),) if proven.chain is None else (new_audit_id(), proven.chain)
     claims = tokens.claims_for(
         deps,
@@ -73,187 +75,64 @@ def login(deps: Deps, auth: Any) -> tuple[str, Checked]:
         expires_at=proven.expires_at,
         application_credential_id=proven.application_credential_id,
         trust_id=trust_id,
+        access_token_id=proven.access_token_id,
+        idp_id=proven.idp_id,
+        protocol_id=proven.protocol_id,
+        group_ids=proven.group_ids,
     )
     return tokens.issue(deps, claims)
+
+
+def require_enough(deps: Deps, proven: Proven, caller: Caller) -> Proven:
+    """Add what a receipt keeps and ask the user's rules. Raises: MoreNeeded, Unauthorized."""
+    text = caller.headers.get("openstack-auth-receipt")
+    if text is not None and deps.receipts is not None:
+        receipt = deps.receipts.read(text)
+        if receipt is None or receipt.user_id != proven.user_id:
+            raise Unauthorized()
+        methods = tuple(dict.fromkeys((*receipt.methods, *proven.methods)))
+        proven = replace(proven, methods=methods)
+    with deps.db.read() as tx:
+        user = entities.get(tx, tables.users, proven.user_id)
+        domain = user and entities.get(tx, tables.domains, user.domain_id)
+    options = user.options if user is not None else None
+    rules = receipts.missing(options, proven.methods, deps.auth.methods)
+    if rules and deps.receipts is not None:
+        made, receipt = deps.receipts.issue(proven.user_id, proven.methods)
+        error = MoreNeeded(receipts.shown(receipt, user, domain), rules)
+        error.headers.append(("Openstack-Auth-Receipt", made))
+        raise error
+    return proven
 
 
 def _use_trust(deps: Deps, proven: Proven, scope: Any) -> tuple[Proven, tuple[str, str], str]:
     """Become what a trust allows; counts one use. Raises: BadRequest, Forbidden, Unauthorized."""
     if len(list(scope.items())) != 1:
         raise BadRequest("The scope must name exactly one of project, domain, system and trust.")
+    return use_trust(deps, proven, scope.trust.id)
+
+
+def use_trust(deps: Deps, proven: Proven, trust_id: str) -> tuple[Proven, tuple[str, str], str]:
+    """Become what a trust allows; counts one use. Raises: Forbidden, Unauthorized."""
     if proven.application_credential_id:
         raise Forbidden("An application credential is bound to its own project.")
+    if proven.access_token_id:
+        raise Forbidden("An access token is bound to its own project.")
     with deps.db.write() as tx:
-        trust = entities.get(tx, tables.trusts, scope.trust.id)
+        trust = entities.get(tx, tables.trusts, trust_id)
         if trust is None or not trusts.usable(trust):
             raise Unauthorized()
         if trust.trustee_user_id != proven.user_id:
             raise Forbidden("Only its trustee can use a trust.")
         for row in trusts.chain(tx, trust):
             trustor = entities.get(tx, tables.users, row.trustor_user_id)
-            if trustor is None or not _usable(tx, trustor):
+            if trustor is None or not usable(tx, trustor):
                 raise Forbidden("The trustor of the trust is not enabled.")
         trusts.consume(tx, trust)
     until = min(filter(None, (proven.expires_at, trust.expires_at)), default=None)
     user_id = trust.trustor_user_id if trust.impersonation else trust.trustee_user_id
     became = replace(proven, user_id=user_id, expires_at=until)
     return became, ("p", trust.project_id) if trust.project_id else ("", ""), trust.id
-
-
-def _join(one: Proven, two: Proven) -> Proven:
-    return Proven(
-        user_id=one.user_id,
-        methods=tuple(dict.fromkeys((*one.methods, *two.methods))),
-        chain=one.chain or two.chain,
-        expires_at=min(filter(None, (one.expires_at, two.expires_at)), default=None),
-        application_credential_id=one.application_credential_id or two.application_credential_id,
-        only_project_id=one.only_project_id or two.only_project_id,
-        default_project_id=one.default_project_id or two.default_project_id,
-    )
-
-
-# -- methods ---------------------------------------------------------------------------------------
-
-
-def find_user(tx: Tx, user: Any) -> sa.Row[Any] | None:
-    """Find the user of an `id`, or of a `name` with a domain. Raises: BadRequest."""
-    if user.get("id"):
-        return entities.get(tx, tables.users, user.get("id"))
-    if not user.get("name"):
-        raise BadRequest("Expecting to find id or name in user.")
-    domain = find_domain(tx, user.get("domain"))
-    if domain is None:
-        return None
-    return entities.find(tx, tables.users, name=user.name, domain_id=domain.id)
-
-
-def find_domain(tx: Tx, domain: Any) -> sa.Row[Any] | None:
-    """Find a domain by id or name. Raises: BadRequest when neither is given."""
-    if domain is None or not (domain.get("id") or domain.get("name")):
-        raise BadRequest("Expecting to find domain (id or name).")
-    if domain.get("id"):
-        return entities.get(tx, tables.domains, domain.id)
-    return entities.find(tx, tables.domains, name=domain.name)
-
-
-def current_password(tx: Tx, user_id: str) -> sa.Row[Any] | None:
-    """Return the newest password of a user."""
-    p = tables.passwords
-    newest = (
-        sa.select(p).where(p.c.user_id == user_id).order_by(p.c.created_at.desc(), p.c.id.desc())
-    )
-    return tx.first(newest.limit(1))
-
-
-def _password(deps: Deps, part: Any) -> Proven:
-    user, expired = prove_password(deps, part.user, part.user.password)
-    if expired:
-        raise BadPassword()
-    return Proven(user.id, ("password",), default_project_id=user.default_project_id)
-
-
-def prove_password(deps: Deps, who: Any, password: str) -> tuple[Any, bool]:
-    """Return the user and whether the password has expired. Raises: BadPassword."""
-    with deps.db.read() as tx:
-        user = find_user(tx, who)
-        stored = current_password(tx, user.id) if user is not None else None
-        usable = user is not None and _usable(tx, user) and not _locked(deps, user)
-    matches = deps.hasher.verify(stored.hash if stored is not None else None, password)
-    if user is None or stored is None or not matches:
-        if user is not None:
-            _count_failure(deps, user)
-        raise BadPassword()
-    if not usable:
-        raise BadPassword()
-    if user.failed_count:
-        with deps.db.write() as tx:
-            tx.update(tables.users, tables.users.c.id == user.id, failed_count=0, failed_at=None)
-    return user, stored.expires_at is not None and stored.expires_at <= utc_now()
-
-
-def _usable(tx: Tx, user: Any) -> bool:
-    domain = entities.get(tx, tables.domains, user.domain_id)
-    return bool(user.enabled and domain is not None and domain.enabled)
-
-
-def _locked(deps: Deps, user: Any) -> bool:
-    limit = deps.compliance.lockout_failure_attempts
-    if not limit or user.failed_count < limit or user.failed_at is None:
-        return False
-    if (user.options or {}).get("ignore_lockout_failure_attempts"):
-        return False
-    held = timedelta(seconds=deps.compliance.lockout_duration_s)
-    return bool(user.failed_at + held > utc_now())
-
-
-def _count_failure(deps: Deps, user: Any) -> None:
-    _log.info("login refused", user_id=user.id)
-    if deps.compliance.lockout_failure_attempts:
-        with deps.db.write() as tx:
-            users = tables.users
-            tx.update(
-                users,
-                users.c.id == user.id,
-                failed_count=users.c.failed_count + 1,
-                failed_at=utc_now(),
-            )
-
-
-def _token(deps: Deps, part: Any) -> Proven:
-    try:
-        checked = tokens.check(deps, part.id)
-    except tokens.InvalidToken:
-        raise Missing(kind="token", id="(hidden)") from None
-    claims = deps.provider.read(part.id)
-    assert isinstance(claims, TokenClaims)
-    if claims.trust_id:
-        raise Forbidden("A token of a trust cannot be used for another token.")
-    with deps.db.read() as tx:
-        user = entities.get(tx, tables.users, claims.user_id)
-    only = claims.scope_id if claims.application_credential_id else None
-    return Proven(
-        claims.user_id,
-        tuple(dict.fromkeys((*claims.methods, "token"))),
-        chain=claims.audit_ids[-1],
-        expires_at=checked.expires_at,
-        application_credential_id=claims.application_credential_id,
-        only_project_id=only,
-        default_project_id=user.default_project_id if user is not None else None,
-    )
-
-
-def _application_credential(deps: Deps, part: Any) -> Proven:
-    table = tables.application_credentials
-    with deps.db.read() as tx:
-        if part.get("id"):
-            row = entities.get(tx, table, part.id)
-        else:
-            if part.get("name") is None or part.get("user") is None:
-                raise BadRequest(
-                    "Expecting to find id, or name and user, in application_credential."
-                )
-            owner = find_user(tx, part.user)
-            row = owner and entities.find(tx, table, user_id=owner.id, name=part.name)
-        user = row and entities.get(tx, tables.users, row.user_id)
-        usable = user is not None and _usable(tx, user)
-    matches = deps.hasher.verify(row.secret_hash if row is not None else None, part.secret)
-    expired = row is not None and row.expires_at is not None and row.expires_at <= utc_now()
-    if row is None or not matches or expired or not usable:
-        raise BadPassword()
-    return Proven(
-        row.user_id,
-        ("application_credential",),
-        expires_at=row.expires_at,
-        application_credential_id=row.id,
-        only_project_id=row.project_id,
-    )
-
-
-_PROVE = {
-    "password": _password,
-    "token": _token,
-    "application_credential": _application_credential,
-}
 
 
 # -- scope -----------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ from gureum.core.db.types import utc_now
 from gureum.core.spec import Unauthorized, show_time
 from gureum.keystone.client import context_of
 from gureum.keystone.logic import catalog, effective, trusts
+from gureum.keystone.logic.claims import TokenClaims
 from gureum.keystone.logic.deps import Checked, Deps
-from gureum.keystone.logic.fernet import TokenClaims
 from gureum.keystone.store import entities, tables
 
 
@@ -56,10 +56,21 @@ def check_in(tx: Tx, deps: Deps, token: str) -> Checked:
         if known.expires_at <= utc_now():
             raise InvalidToken
         return known
-    claims = deps.provider.read(token)
+    claims = deps.provider.read(token, tx)
     if claims is None or claims.expires_at <= time.time() or revoked(tx, claims):
         raise InvalidToken
     body, services = describe(tx, deps, claims)
+    return _remember(deps, number, token, claims, body, services)
+
+
+def _remember(
+    deps: Deps,
+    number: int,
+    token: str,
+    claims: TokenClaims,
+    body: dict[str, Any],
+    services: list[dict[str, Any]],
+) -> Checked:
     ctx = replace(context_of(body), token=token)
     encoded = (_encoded(body, None), _encoded(body, services))
     checked = Checked(number, claims.moment("expires_at"), body, services, ctx, encoded)
@@ -67,10 +78,13 @@ def check_in(tx: Tx, deps: Deps, token: str) -> Checked:
     return checked
 
 
-def _encoded(body: dict[str, Any], services: list[dict[str, Any]] | None) -> bytes:
+def _full(body: dict[str, Any], services: list[dict[str, Any]] | None) -> dict[str, Any]:
     with_catalog = services is not None and "roles" in body
-    token = {**body, "catalog": services} if with_catalog else body
-    return msgspec.json.encode({"token": token})
+    return {**body, "catalog": services} if with_catalog else body
+
+
+def _encoded(body: dict[str, Any], services: list[dict[str, Any]] | None) -> bytes:
+    return msgspec.json.encode({"token": _full(body, services)})
 
 
 def revoked(tx: Tx, claims: TokenClaims) -> bool:
@@ -99,7 +113,7 @@ def _anywhere(claims: TokenClaims) -> sa.ColumnElement[bool]:
     )
 
 
-def revoke(tx: Tx, deps: Deps, **what: str | None) -> None:
+def revoke(tx: Tx, deps: Deps, **what: Any) -> None:
     """Make tokens that were issued until now invalid; `what` names the columns of `revocations`."""
     now = utc_now()
     drop_at = now + timedelta(seconds=deps.options.token_expiration_s + 3600)
@@ -122,20 +136,31 @@ def describe(
             "id": user.id,
             "name": user.name,
             "domain": {"id": domain.id, "name": domain.name},
-            "password_expires_at": None,
+            "password_expires_at": _password_expiry(tx, user.id),
         },
         "audit_ids": list(claims.audit_ids),
         "expires_at": show_time(claims.moment("expires_at"), "usz"),
         "issued_at": show_time(claims.moment("issued_at"), "usz"),
     }
     trust = _trust(tx, claims, body) if claims.trust_id else None
+    if claims.idp_id:
+        _federation(tx, claims, body)
+    access = _access_token(tx, claims, body) if claims.access_token_id else None
     if not claims.scope:
         return body, []
     body.update(_scope(tx, claims))
-    roles = _roles(tx, claims, body) if trust is None else _roles_of_trust(tx, trust)
+    if access is not None:
+        roles = _roles_of_access(tx, claims, access)
+    elif trust is not None:
+        roles = _roles_of_trust(tx, trust)
+    else:
+        roles = _roles(tx, claims, body)
     if not roles:
         raise InvalidToken
     body["roles"] = [{"id": role.id, "name": role.name} for role in roles]
+    providers = catalog.service_providers(tx)
+    if providers:
+        body["service_providers"] = providers
     return body, catalog.of_token(tx, body.get("project", {}).get("id"))
 
 
@@ -164,6 +189,41 @@ def _trust(tx: Tx, claims: TokenClaims, body: dict[str, Any]) -> Any:
         "trustee_user": {"id": trust.trustee_user_id},
     }
     return trust
+
+
+def _password_expiry(tx: Tx, user_id: str) -> str | None:
+    p = tables.passwords.c
+    newest = sa.select(p.expires_at).where(p.user_id == user_id).order_by(p.created_at.desc())
+    row = tx.first(newest.limit(1))
+    return None if row is None or row.expires_at is None else show_time(row.expires_at, "us")
+
+
+def _federation(tx: Tx, claims: TokenClaims, body: dict[str, Any]) -> None:
+    """Show by which provider a user came. Raises: InvalidToken when it is no longer trusted."""
+    idp = entities.get(tx, tables.identity_providers, claims.idp_id)
+    if idp is None or not idp.enabled:
+        raise InvalidToken
+    body["user"]["OS-FEDERATION"] = {
+        "groups": [{"id": id} for id in claims.group_ids],
+        "identity_provider": {"id": claims.idp_id},
+        "protocol": {"id": claims.protocol_id},
+    }
+
+
+def _access_token(tx: Tx, claims: TokenClaims, body: dict[str, Any]) -> Any:
+    """Return the OAuth1 access token of a token and show it. Raises: InvalidToken."""
+    row = entities.get(tx, tables.access_tokens, claims.access_token_id)
+    if row is None or (row.expires_at is not None and row.expires_at <= utc_now()):
+        raise InvalidToken
+    body["OS-OAUTH1"] = {"access_token_id": row.id, "consumer_id": row.consumer_id}
+    return row
+
+
+def _roles_of_access(tx: Tx, claims: TokenClaims, access: Any) -> Sequence[Any]:
+    """Return the roles that were authorized, as far as the user still has them."""
+    held = effective.roles_in(tx, claims.user_id, claims.scope, claims.scope_id)
+    allowed = set(effective.expand(tx, access.role_ids))
+    return [role for role in held if role.id in allowed]
 
 
 def _as_user(claims: TokenClaims, user_id: str) -> TokenClaims:
@@ -205,7 +265,7 @@ def _scope(tx: Tx, claims: TokenClaims) -> dict[str, Any]:
 
 
 def _roles(tx: Tx, claims: TokenClaims, body: dict[str, Any]) -> Sequence[Any]:
-    roles = effective.roles_in(tx, claims.user_id, claims.scope, claims.scope_id)
+    roles = effective.roles_in(tx, claims.user_id, claims.scope, claims.scope_id, claims.group_ids)
     if claims.application_credential_id:
         row = entities.get(tx, tables.application_credentials, claims.application_credential_id)
         if row is None or (row.expires_at is not None and row.expires_at <= utc_now()):
@@ -230,11 +290,16 @@ def _roles(tx: Tx, claims: TokenClaims, body: dict[str, Any]) -> Sequence[Any]:
 
 def issue(deps: Deps, claims: TokenClaims) -> tuple[str, Checked]:
     """Make a token of claims that were just proven. Raises: Unauthorized."""
-    token = deps.provider.issue(claims)
     try:
-        return token, check(deps, token)
+        with deps.db.read() as tx:
+            number = entities.epoch(tx)
+            if claims.expires_at <= time.time() or revoked(tx, claims):
+                raise InvalidToken
+            body, services = describe(tx, deps, claims)
     except InvalidToken:
         raise Unauthorized() from None
+    token = deps.provider.issue(claims, _full(body, services))
+    return token, _remember(deps, number, token, claims, body, services)
 
 
 def claims_for(
@@ -247,6 +312,10 @@ def claims_for(
     expires_at: datetime | None = None,
     application_credential_id: str = "",
     trust_id: str = "",
+    access_token_id: str = "",
+    idp_id: str = "",
+    protocol_id: str = "",
+    group_ids: tuple[str, ...] = (),
 ) -> TokenClaims:
     """Fill in the times. expires_at: not later than this (a token never outlives its parent)."""
     now = datetime.now(UTC)
@@ -263,6 +332,10 @@ def claims_for(
         audit_ids=audit_ids,
         application_credential_id=application_credential_id,
         trust_id=trust_id,
+        access_token_id=access_token_id,
+        idp_id=idp_id,
+        protocol_id=protocol_id,
+        group_ids=group_ids,
     )
 
 

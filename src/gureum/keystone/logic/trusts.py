@@ -41,7 +41,9 @@ def create(ctx: Context, tx: Tx, new: Any) -> entities.Row:
     expires_at = new.get("expires_at")
     if expires_at is not None and expires_at <= utc_now():
         raise BadRequest("The trust would be expired at once.")
-    claims = tx.deps.provider.read(ctx.token or "")
+    claims = tx.deps.provider.read(ctx.token or "", tx)
+    if claims is not None and claims.access_token_id:
+        raise Forbidden("An OAuth1 access token cannot create trusts.")
     if claims is not None and claims.application_credential_id:
         row = entities.get(tx, tables.application_credentials, claims.application_credential_id)
         if row is None or not row.unrestricted:

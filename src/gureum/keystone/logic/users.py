@@ -12,7 +12,7 @@ from gureum.core.db import Tx
 from gureum.core.db.types import utc_now
 from gureum.core.spec import BadRequest
 from gureum.keystone.errors import Missing, PasswordPolicy
-from gureum.keystone.logic import common, login, tokens
+from gureum.keystone.logic import common, proofs, receipts, tokens
 from gureum.keystone.logic.deps import Deps
 from gureum.keystone.store import assignments, entities, tables
 
@@ -41,6 +41,7 @@ def create(ctx: Context, tx: Tx, new: Any, hashed: str | None) -> entities.Row:
     if entities.get(tx, tables.domains, domain_id) is None:
         raise Missing(kind="domain", id=domain_id)
     _check_default_project(tx, new.get("default_project_id"))
+    receipts.check_options(new.get("options", {}) or {})
     values = {
         "id": common.new_id(),
         "name": new.name,
@@ -84,6 +85,7 @@ def update(tx: Tx, user: Any, new: Any, hashed: str | None) -> entities.Row:
     if new.has("domain_id") and new.domain_id != user.domain_id:
         raise BadRequest("domain_id cannot be changed.")
     _check_default_project(tx, values.get("default_project_id"))
+    receipts.check_options(values.get("options") or {})
     if new.has("password"):
         _set_hash(tx, user.id, hashed)
     if new.has("password") or values.get("enabled") is False:
@@ -100,7 +102,7 @@ def delete(tx: Tx, user: Any) -> None:
 
 def change_password(deps: Deps, user_id: str, original: str, password: str) -> None:
     """Change a password by proving the present one. Raises: BadPassword, PasswordPolicy, BadRequest."""
-    user, _ = login.prove_password(deps, {"id": user_id}, original)
+    user, _ = proofs.prove_password(deps, {"id": user_id}, original)
     if (user.options or {}).get("lock_password"):
         raise BadRequest("The password of this user is locked.")
     if password == original:

@@ -8,7 +8,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from gureum.core.db import Tx
-from gureum.keystone.store.tables import assignments, implied_roles, memberships, projects
+from gureum.core.db.types import utc_now
+from gureum.keystone.store.tables import (
+    assignments,
+    expiring_memberships,
+    implied_roles,
+    memberships,
+    projects,
+)
 
 
 def grant(
@@ -79,11 +86,16 @@ def group_ids(tx: Tx, user_id: str) -> list[str]:
     return [row.group_id for row in rows]
 
 
-def of_user(tx: Tx, user_id: str) -> Sequence[sa.Row[Any]]:
-    """Return every assignment of a user, its own and its groups'."""
+def of_user(tx: Tx, user_id: str, group_ids: Sequence[str] = ()) -> Sequence[sa.Row[Any]]:
+    """Return every assignment of a user, its own and its groups'; group_ids: further groups."""
     mine = sa.and_(assignments.c.actor_type == "user", assignments.c.actor_id == user_id)
     members = sa.select(memberships.c.group_id).where(memberships.c.user_id == user_id)
-    theirs = sa.and_(assignments.c.actor_type == "group", assignments.c.actor_id.in_(members))
+    e = expiring_memberships.c
+    for_now = sa.select(e.group_id).where(e.user_id == user_id, e.expires_at > utc_now())
+    belongs = [assignments.c.actor_id.in_(members), assignments.c.actor_id.in_(for_now)]
+    if group_ids:
+        belongs.append(assignments.c.actor_id.in_(group_ids))
+    theirs = sa.and_(assignments.c.actor_type == "group", sa.or_(*belongs))
     return tx.all(sa.select(assignments).where(sa.or_(mine, theirs)))
 
 

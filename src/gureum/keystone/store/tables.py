@@ -54,6 +54,7 @@ projects = sa.Table(
     sa.Column("options", JsonText, nullable=False),
     sa.Column("extra_values", JsonText, nullable=False),
     sa.UniqueConstraint("domain_id", "name"),
+    sa.Index("projects_by_name", "name"),
     **_BIN,
 )
 
@@ -82,7 +83,9 @@ users = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("failed_count", sa.Integer, nullable=False, default=0),
     sa.Column("failed_at", UtcDateTime),
+    sa.Column("last_active_at", UtcDateTime),
     sa.UniqueConstraint("domain_id", "name"),
+    sa.Index("users_by_name", "name"),
     **_BIN,
 )
 
@@ -99,7 +102,7 @@ passwords = sa.Table(
     ),
     sa.Column("hash", sa.String(255), nullable=False),
     sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.Column("expires_at", UtcDateTime),
+    sa.Column("expires_at", UtcDateTime, index=True),
     **_BIN,
 )
 
@@ -112,6 +115,7 @@ groups = sa.Table(
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("extra_values", JsonText, nullable=False),
     sa.UniqueConstraint("domain_id", "name"),
+    sa.Index("groups_by_name", "name"),
     **_BIN,
 )
 
@@ -254,6 +258,8 @@ revocations = sa.Table(
     sa.Column("application_credential_id", sa.String(64), index=True),
     sa.Column("issued_before", UtcDateTime, nullable=False),
     sa.Column("drop_at", UtcDateTime, nullable=False, index=True),
+    sa.Column("token_hash", sa.String(64)),  # of the one token, for those who check offline
+    sa.Column("token_expires_at", UtcDateTime),
     **_BIN,
 )
 
@@ -445,5 +451,111 @@ limits = sa.Table(
     sa.UniqueConstraint("registered_limit_id", "project_id", "domain_id"),
     sa.Index("limits_by_project", "project_id"),
     sa.Index("limits_by_domain", "domain_id"),
+    **_BIN,
+)
+
+# -- OAuth1 ----------------------------------------------------------------------------------------
+
+request_tokens = sa.Table(
+    "request_tokens",
+    metadata,
+    _id(),
+    _parent("consumer_id", "consumers.id"),
+    sa.Column("encrypted_secret", sa.Text, nullable=False),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("user_id", sa.String(64)),  # who has authorized it
+    sa.Column("role_ids", JsonText),
+    sa.Column("verifier", sa.String(64)),
+    sa.Column("expires_at", UtcDateTime),
+    **_BIN,
+)
+
+access_tokens = sa.Table(
+    "access_tokens",
+    metadata,
+    _id(),
+    _parent("consumer_id", "consumers.id"),
+    _user("user_id"),
+    sa.Column("encrypted_secret", sa.Text, nullable=False),
+    sa.Column("project_id", sa.String(64), nullable=False),
+    sa.Column("role_ids", JsonText, nullable=False),
+    sa.Column("expires_at", UtcDateTime),
+    **_BIN,
+)
+
+# what may be used once: OAuth1 nonces, passcodes of TOTP
+used_codes = sa.Table(
+    "used_codes",
+    metadata,
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("code", sa.String(64), primary_key=True),  # SHA-256
+    sa.Column("drop_at", UtcDateTime, nullable=False, index=True),
+    **_BIN,
+)
+
+# -- federation ------------------------------------------------------------------------------------
+
+federated_users = sa.Table(
+    "federated_users",
+    metadata,
+    _id("idp_id"),
+    _id("protocol_id"),
+    _id("unique_hash"),  # SHA-256 of the name that the provider knows the user by
+    _user("user_id"),
+    sa.Column("unique_id", sa.Text, nullable=False),
+    sa.ForeignKeyConstraint(["idp_id"], ["identity_providers.id"], ondelete="CASCADE"),
+    **_BIN,
+)
+
+# memberships that a login through a provider renews and that end after its authorization_ttl
+expiring_memberships = sa.Table(
+    "expiring_memberships",
+    metadata,
+    _id("user_id"),
+    _id("group_id"),
+    _id("idp_id"),
+    sa.Column("expires_at", UtcDateTime, nullable=False),
+    sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+    sa.ForeignKeyConstraint(["group_id"], ["groups.id"], ondelete="CASCADE"),
+    sa.ForeignKeyConstraint(["idp_id"], ["identity_providers.id"], ondelete="CASCADE"),
+    **_BIN,
+)
+
+# -- tokens and keys -------------------------------------------------------------------------------
+
+# tokens of the provider `uuid`: the hash of the token, never the token
+stored_tokens = sa.Table(
+    "stored_tokens",
+    metadata,
+    _id("token_hash"),
+    sa.Column("claims", JsonText, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False, index=True),
+    **_BIN,
+)
+
+# keys that the nodes of a cloud share, encrypted with the cluster key that each node has in a file
+shared_keys = sa.Table(
+    "shared_keys",
+    metadata,
+    sa.Column("purpose", sa.String(32), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("encrypted_secret", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    **_BIN,
+)
+
+# -- directories -----------------------------------------------------------------------------------
+
+# users and groups of a directory (LDAP): their rows here mirror what it says
+directory_entries = sa.Table(
+    "directory_entries",
+    metadata,
+    _id("public_id"),
+    _parent("domain_id", "domains.id"),
+    sa.Column("kind", sa.String(8), nullable=False),  # user, group
+    sa.Column("local_id", sa.String(255), nullable=False),
+    sa.Column("dn", sa.Text, nullable=False),
+    sa.Column("seen_at", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("domain_id", "kind", "local_id"),
     **_BIN,
 )
