@@ -13,6 +13,7 @@ from gureum.core.spec import (
     Gone,
     NotFound,
     RangeNotSatisfiable,
+    ServiceUnavailable,
     TooLarge,
     UnsupportedMedia,
 )
@@ -163,6 +164,72 @@ class BadRange(RangeNotSatisfiable):
     """The bytes asked for are not there."""
 
     text = "The byte range {range} cannot be satisfied."
+
+
+class NoSuchStore(BadRequest):
+    """No store of this name takes images."""
+
+    text = "There is no store {name}."
+
+
+class StoreNotFound(NotFound):
+    """The image has no bytes in this store, or there is no such store."""
+
+    text = "Image {id} is not stored in {name}."
+
+
+class LastLocation(Forbidden):
+    """An active image keeps one location."""
+
+    text = "Cannot delete the only location of image {id}."
+
+
+class ReadOnlyStore(Forbidden):
+    """The store only reads."""
+
+    text = "The store {name} is read-only."
+
+
+class StoreUnavailable(ServiceUnavailable):
+    """A store does not answer."""
+
+    text = "The store of the image cannot be reached. Try again."
+
+
+class Filtered(BadRequest):
+    """The URI may not be followed."""
+
+    text = "{reason}"
+
+
+class BadLocation(BadRequest):
+    """The location cannot be one of the image."""
+
+    text = "Invalid location: {reason}"
+
+
+class LocationsOff(Forbidden):
+    """Locations are neither shown nor changed here."""
+
+    text = "It's not allowed to add or remove locations if locations are invisible."
+
+
+class HashDiffers(Conflict):
+    """The validation data is not that of the image."""
+
+    text = "The {name} of the validation data does not match that of the image."
+
+
+class TaskNotFound(NotFound):
+    """No such task, or not for this caller."""
+
+    text = "Task not found for task_id {id}"
+
+
+class CacheOff(NotFound):
+    """There is no image cache."""
+
+    text = "Caching via API is not supported at this site."
 
 
 class DefinitionNotFound(NotFound):

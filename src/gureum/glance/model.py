@@ -50,7 +50,53 @@ READ_ONLY = frozenset(
 )
 RESERVED = frozenset({"locations", "deleted", "deleted_at", "is_public", "members", "properties"})
 RESERVED_PREFIX = "os_glance"
+IMPORTING_TO = "os_glance_importing_to_stores"
+FAILED_IMPORT = "os_glance_failed_import"
 HASH_ALGORITHM = "sha512"
+
+
+HERE, LEAVING = "active", "pending_delete"
+"""States of a location: bytes can be read there; bytes are being removed there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where bytes of an image are. url: None where the store itself knows the place by the image's id."""
+
+    id: str
+    image_id: str
+    store: str
+    url: str | None
+    metadata: Mapping[str, str]
+    status: str
+    position: int
+
+    @property
+    def key(self) -> str:
+        """The key in the store."""
+        return self.image_id if self.url is None else self.url
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a user sees of an import that runs or ran."""
+
+    id: str
+    type: str
+    status: str
+    project_id: str | None
+    user_id: str | None
+    image_id: str | None
+    request_id: str | None
+    input: Mapping[str, object]
+    result: Mapping[str, object] | None
+    message: str
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None
+
+
+TASK_STATUSES = ("pending", "processing", "success", "failure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +130,7 @@ class Image:
     tags: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     member_status: str | None = None
+    locations: tuple[Location, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

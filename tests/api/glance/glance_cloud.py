@@ -1,8 +1,9 @@
 """The Image API on a database and a store of its own, with tokens that say who they are."""
 
 import hashlib
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,13 +16,24 @@ from gureum.core.http.dispatch import Dispatcher
 from gureum.core.http.messages import BodyStream, Request
 from gureum.core.policy import Policy
 from gureum.core.runner import Runner
+from gureum.core.saga import Engine, SagaStore
 from gureum.core.spec import Unauthorized
-from gureum.glance.config import GlanceOptions
+from gureum.glance import sagas
+from gureum.glance.config import GlanceOptions, ImportOptions
+from gureum.glance.drivers.cache import ImageCache
+from gureum.glance.drivers.fetch import Fetcher, Filters
 from gureum.glance.drivers.file import FileStore
+from gureum.glance.drivers.http import HttpStore
+from gureum.glance.drivers.memory import MemoryStore
+from gureum.glance.drivers.stores import Stores
 from gureum.glance.inspector.check import ChildInspector, Found, Inspector
+from gureum.glance.inspector.convert import QemuConverter
 from gureum.glance.logic.deps import Deps
+from gureum.glance.logic.limits import OptionLimits
+from gureum.glance.reconcilers.cacher import Cacher
 from gureum.glance.reconcilers.leftovers import Leftovers
 from gureum.glance.service import SERVICE
+from gureum.glance.store import tables
 
 PATCH = "application/openstack-images-v2.1-json-patch"
 
@@ -63,7 +75,7 @@ class Cloud:
 
     dispatcher: Dispatcher
     deps: Deps
-    sent: int = field(default=0)
+    clock: Any = None
 
     def call(
         self,
@@ -105,10 +117,11 @@ class Cloud:
         verb: str = "file",
         length: int | None = None,
         media: str = "application/octet-stream",
+        headers: dict[str, str] | None = None,
     ) -> Answer:
         chunks = iter([content]) if isinstance(content, bytes) else content
         stream = BodyStream(lambda: next(chunks, b""), length)
-        sent = {"x-auth-token": token, "content-type": media}
+        sent = {"x-auth-token": token, "content-type": media, **(headers or {})}
         return self._send(Request("PUT", f"/v2/images/{id}/{verb}", [], sent, stream=stream))
 
     def create(self, token: str = "mine:member", **values: Any) -> dict[str, Any]:
@@ -141,24 +154,99 @@ class Cloud:
     def reconcile(self) -> int:
         return Leftovers(self.deps).reconcile()
 
-    def kept(self) -> set[str]:
-        return set(self.deps.store.keys())
+    def fill_cache(self) -> int:
+        return Cacher(self.deps).reconcile()
+
+    def run_sagas(self) -> int:
+        """Run every import to its end in this thread, past the waits between tries."""
+        engine = Engine(self.deps.db, self.deps.sagas, sagas.ALL, deps=self.deps, name="test")
+        done = 0
+        for _ in range(40):
+            ran = engine.run_due()
+            done += ran
+            with self.deps.db.read() as tx:
+                if not self.deps.sagas.in_state(tx, ("running", "unwinding", "stuck", "queued")):
+                    return done
+            self.clock.now += 60.0
+        raise AssertionError("the sagas do not end")
+
+    def import_image(self, id: str, method: str = "glance-direct", **more: Any) -> Answer:
+        details = more.pop("details", {})
+        token = more.pop("token", "mine:member")
+        body = {"method": {"name": method, **details}, **more}
+        return self.call("POST", f"/v2/images/{id}/import", body, token=token)
+
+    def kept(self, store: str = "file") -> set[str]:
+        return set(self.deps.stores[store].keys())
+
+    def staged(self) -> set[str]:
+        return set(self.deps.staging.keys())
 
     def unpublished(self) -> int:
-        folder = self.deps.store._uploads  # type: ignore[attr-defined]
-        return sum(1 for path in folder.glob("*/*"))
+        folders = [self.deps.store._uploads, self.deps.staging._uploads]  # type: ignore[attr-defined]
+        return sum(1 for folder in folders for path in folder.glob("*/*"))
 
 
-def build(tmp_path: Any, *, inspect: bool = False, **options: Any) -> Cloud:
+class Clock:
+    """Seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def build(
+    tmp_path: Any,
+    *,
+    inspect: bool = False,
+    filters: Filters | None = None,
+    resolver: Any = None,
+    imports: ImportOptions | None = None,
+    more_stores: Any = (),
+    runner: Runner | None = None,
+    **options: Any,
+) -> Cloud:
     database = fresh("glance", f"sqlite:///{tmp_path}/glance.sqlite")
     migrate(database, "gureum.glance.store.migrations")
-    settings = GlanceOptions(filesystem_store_datadir=str(tmp_path / "images"), **options)
+    settings = GlanceOptions(
+        filesystem_store_datadir=str(tmp_path / "images"),
+        image_cache_dir=str(tmp_path / "cache"),
+        **options,
+    )
+    wanted = imports or ImportOptions()
     policy = Policy(SERVICE.rules)
     inspector: Inspector = ChildInspector(settings, Runner()) if inspect else Trusting()
-    store = FileStore(settings.filesystem_store_datadir)
-    deps = Deps(database, settings, policy, store, inspector)
+    given = {"resolver": resolver} if resolver else {}
+    fetcher = Fetcher(filters or Filters(), timeout_s=5, **given)
+    stores = [FileStore(settings.filesystem_store_datadir), *more_stores]
+    clock = Clock()
+    deps = Deps(
+        db=database,
+        options=settings,
+        imports=wanted,
+        policy=policy,
+        stores=Stores(stores, "file"),
+        staging=FileStore(tmp_path / "staging", "staging"),
+        inspector=inspector,
+        converter=QemuConverter(wanted, runner or Runner()),
+        fetcher=fetcher,
+        sagas=SagaStore(tables.metadata, clock=clock),
+        limits=OptionLimits(settings),
+        cache=ImageCache(
+            settings.image_cache_dir, max_bytes=settings.image_cache_max_size, stall_s=60
+        ),
+    )
     database.deps = deps
-    return Cloud(Dispatcher(SERVICE, policy, Tokens(), {"": database}, deps), deps)
+    return Cloud(Dispatcher(SERVICE, policy, Tokens(), {"": database}, deps), deps, clock)
+
+
+def web_store(deps_or_fetcher: Fetcher, name: str = "web") -> HttpStore:
+    return HttpStore(deps_or_fetcher, name)
+
+
+__all__ = ["MemoryStore", "build", "sha512", "web_store"]
 
 
 def sha512(content: bytes) -> str:

@@ -147,10 +147,11 @@ def test_abuse_9_ids_and_locations_reach_no_path(strict):
 def test_import_of_an_unfit_image_leaves_it_queued(strict, tmp_path):
     image = strict.create(disk_format="raw")
     assert strict.upload(image["id"], made(tmp_path, "qcow2"), verb="stage").status == 204
-    body = {"method": {"name": "glance-direct"}}
-    assert strict.call("POST", f"{image['self']}/import", body).status == 202
-    assert strict.show(image["id"])["status"] == "queued"
-    assert not strict.kept()
+    assert strict.import_image(image["id"]).status == 202
+    strict.run_sagas()
+    shown = strict.show(image["id"])
+    assert shown["status"] == "queued" and shown["os_glance_failed_import"] == "file"
+    assert not strict.kept() and not strict.staged()
 
 
 def test_inspection_that_dies_refuses_the_image(tmp_path):

@@ -177,10 +177,13 @@ def test_staged_image_is_active_after_its_import(cloud):
     assert cloud.upload(image["id"], b"hello", verb="stage").status == 204
     assert cloud.show(image["id"])["status"] == "uploading"
     assert cloud.call("GET", f"/v2/images/{image['id']}/file").status == 204
-    path, body = f"/v2/images/{image['id']}/import", {"method": {"name": "glance-direct"}}
-    assert cloud.call("POST", path, {"method": {"name": "web-download"}}).status == 400
-    assert cloud.call("POST", path, body).status == 202
+    assert cloud.import_image(image["id"], "no-such-method").status == 400
+    assert cloud.import_image(image["id"]).status == 202
+    assert cloud.show(image["id"])["status"] == "importing"
+    assert cloud.show(image["id"])["os_glance_importing_to_stores"] == "file"
+    cloud.run_sagas()
     shown = cloud.show(image["id"])
     assert (shown["status"], shown["os_hash_value"]) == ("active", sha512(b"hello"))
-    assert cloud.kept() == {image["id"]}
-    assert cloud.call("POST", path, body).status == 409
+    assert shown["stores"] == "file" and "os_glance_importing_to_stores" not in shown
+    assert cloud.kept() == {image["id"]} and not cloud.staged() and cloud.unpublished() == 0
+    assert cloud.import_image(image["id"]).status == 409

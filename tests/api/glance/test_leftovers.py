@@ -1,11 +1,10 @@
 """What killed processes leave, and what takes it away."""
 
-import contextlib
 import errno
 
 from glance_cloud import build
 
-from gureum.glance.drivers.base import STAGED, NoRoom
+from gureum.glance.drivers.base import NoRoom
 from gureum.glance.logic import data
 from gureum.glance.store import images as store
 
@@ -38,11 +37,12 @@ def die_during_upload(cloud, monkeypatch, tmp_path, point, verb="file"):
 
 
 def test_upload_of_a_dead_process_is_given_back(cloud, monkeypatch, tmp_path):
-    for point in ("_receive", "_inspect", "_renew", "_finish"):
+    for point in ("_receive", "inspect", "_renew", "_finish"):
         image = die_during_upload(cloud, monkeypatch, tmp_path, point)
         assert cloud.show(image["id"])["status"] == "saving"
         restarted = build(tmp_path)
         cloud.deps.store.close()
+        cloud.deps.staging.close()
         assert restarted.reconcile() >= 1
         assert restarted.show(image["id"])["status"] == "queued"
         assert not restarted.kept() and restarted.unpublished() == 0
@@ -68,26 +68,9 @@ def test_upload_that_runs_is_left_alone(cloud, tmp_path):
 
 def test_stage_of_a_dead_process_is_given_back(cloud, monkeypatch, tmp_path):
     image = die_during_upload(cloud, monkeypatch, tmp_path, "_end", verb="stage")
-    assert cloud.kept() == {STAGED + image["id"]}
+    assert cloud.staged() == {image["id"]}
     assert cloud.reconcile() == 1
-    assert cloud.show(image["id"])["status"] == "queued" and not cloud.kept()
-
-
-def test_import_of_a_dead_process_can_be_asked_again(cloud, monkeypatch, tmp_path):
-    body = {"method": {"name": "glance-direct"}}
-    for point in ("_digest_of", "_renew", "_finish"):
-        image = cloud.create()
-        assert cloud.upload(image["id"], b"bytes", verb="stage").status == 204
-        kill_at(cloud, monkeypatch, point)
-        with contextlib.suppress(Killed):
-            cloud.call("POST", f"{image['self']}/import", body)
-        monkeypatch.undo()
-        assert cloud.show(image["id"])["status"] == "importing"
-        assert cloud.call("DELETE", image["self"]).status == 409
-        assert cloud.reconcile() == 1
-        assert cloud.show(image["id"])["status"] == "uploading"
-        assert cloud.call("POST", f"{image['self']}/import", body).status == 202
-        assert cloud.call("GET", image["file"]).body == b"bytes"
+    assert cloud.show(image["id"])["status"] == "queued" and not cloud.staged()
 
 
 def test_delete_that_cannot_remove_bytes_is_finished_later(cloud, monkeypatch):

@@ -7,19 +7,78 @@ import subprocess
 import sys
 
 import pytest
+from small_swift import SmallSwift
 
-from gureum.glance.drivers.base import NoRoom
+from gureum.glance.drivers.base import NoRoom, ReadOnly, StoreFault
+from gureum.glance.drivers.fetch import Fetcher, Filters
 from gureum.glance.drivers.file import FileStore
+from gureum.glance.drivers.http import HttpStore
 from gureum.glance.drivers.memory import MemoryStore
+from gureum.glance.drivers.stores import Stores
+from gureum.glance.drivers.swift import SwiftStore
 
 KEY = "11111111-2222-3333-4444-555555555555"
+OTHER = "11111111-2222-3333-4444-666666666666"
 
 
-@pytest.fixture(params=["file", "memory"])
-def store(request, tmp_path):
-    made = FileStore(tmp_path / "images") if request.param == "file" else MemoryStore()
+@pytest.fixture(scope="module")
+def s3_server():
+    """moto's S3 server, from PyPI, at a port of its own."""
+    pytest.importorskip("boto3", reason="boto3 is not installed: pip install gureum[s3]")
+    server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    made = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    made.start()
+    host, port = made.get_host_and_port()
+    yield f"http://{host}:{port}"
+    made.stop()
+
+
+@pytest.fixture
+def swift_server():
+    made = SmallSwift()
     yield made
     made.close()
+
+
+def s3_store(request, spool):
+    from gureum.glance.drivers.s3 import S3Store
+
+    url = request.getfixturevalue("s3_server")
+    return S3Store(
+        spool,
+        host=url,
+        access_key="key",
+        secret_key="secret",
+        bucket=f"images-{abs(hash(request.node.name))}",
+        url_format="path",
+        create_bucket=True,
+        large_object_size_mib=5,
+        part_size_mib=5,
+    )
+
+
+def swift_store(server, spool, **more):
+    values = {"create_container": True, "large_object_size_mib": 1, "segment_size_mib": 1}
+    return SwiftStore(
+        spool, auth_address=server.url, user="service:images", key="secret",
+        interface="publicURL", **{**values, **more},
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["file", "memory", "s3", "swift"])
+def store(request, tmp_path):
+    spool = FileStore(tmp_path / "spool")
+    if request.param == "file":
+        made = FileStore(tmp_path / "images")
+    elif request.param == "memory":
+        made = MemoryStore()
+    elif request.param == "s3":
+        made = s3_store(request, spool)
+    else:
+        made = swift_store(request.getfixturevalue("swift_server"), spool)
+    yield made
+    made.close()
+    spool.close()
 
 
 def keep(store, content=b"0123456789", key=KEY):
@@ -31,12 +90,12 @@ def keep(store, content=b"0123456789", key=KEY):
 
 def test_published_bytes_are_there_whole(store):
     keep(store)
-    assert store.size(KEY) == 10 and list(store.keys()) == [KEY]
+    assert store.size(KEY) == 10
     assert b"".join(store.stream(KEY, 0, None)) == b"0123456789"
     assert b"".join(store.stream(KEY, 3, 4)) == b"3456"
     assert b"".join(store.stream(KEY, 8, 99)) == b"89"
-    with store.local(KEY) as path:
-        assert path.read_bytes() == b"0123456789"
+    assert b"".join(store.stream(KEY, 4, 0)) == b""
+    assert KEY in store.url(KEY) and "secret" not in store.url(KEY)
 
 
 def test_sealed_bytes_can_be_read_before_they_are_published(store):
@@ -51,39 +110,153 @@ def test_unpublished_bytes_leave_nothing(store):
         upload.write(b"abc")
         path = upload.seal()
         raise RuntimeError
-    assert not path.exists() and list(store.keys()) == []
+    assert not path.exists() and store.size(KEY) is None
     upload.drop()
 
 
 def test_publishing_takes_the_place_of_leftovers(store):
-    keep(store, b"old")
+    keep(store, b"older")
     keep(store, b"new")
     assert b"".join(store.stream(KEY, 0, None)) == b"new"
 
 
+def test_a_local_file_is_kept_and_stays_where_it_is(store, tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(b"abc")
+    for _ in range(2):
+        store.put(KEY, source)
+    assert b"".join(store.stream(KEY, 0, None)) == b"abc" and source.read_bytes() == b"abc"
+
+
+def test_large_files_come_back_byte_for_byte(store, tmp_path):
+    content = os.urandom(1 << 16) * (11 * 16)  # 11 MiB: several parts and segments
+    source = tmp_path / "large"
+    source.write_bytes(content)
+    store.put(KEY, source)
+    assert store.size(KEY) == len(content)
+    assert b"".join(store.stream(KEY, 0, None)) == content
+    at = (5 << 20) - 7
+    assert b"".join(store.stream(KEY, at, 100)) == content[at : at + 100]
+    assert store.delete(KEY) and store.size(KEY) is None
+
+
+def test_empty_images_are_kept(store):
+    keep(store, b"")
+    assert store.size(KEY) == 0 and b"".join(store.stream(KEY, 0, None)) == b""
+
+
 def test_delete_says_whether_there_was_something(store):
     keep(store)
+    keep(store, b"other", OTHER)
     assert store.delete(KEY) and not store.delete(KEY)
     assert store.size(KEY) is None and store.file(KEY) is None
+    assert store.size(OTHER) == 5
 
 
-def test_rename_moves(store):
-    keep(store, key="staged-" + KEY)
-    store.rename("staged-" + KEY, KEY)
+def test_absent_bytes_are_a_key_error_before_the_first_byte(store):
+    with pytest.raises(KeyError):
+        store.stream(KEY, 0, None)
+
+
+def test_properties_hide_keys(store):
+    assert "secret" not in str(store.properties())
+
+
+def test_the_file_store_lends_and_lists(tmp_path):
+    store = FileStore(tmp_path / "images")
+    keep(store)
     assert list(store.keys()) == [KEY]
-    with pytest.raises(KeyError):
-        store.rename("staged-" + KEY, KEY)
-
-
-def test_absent_bytes_are_a_key_error(store):
-    with pytest.raises(KeyError):
-        next(iter(store.stream(KEY, 0, None)))
-    with pytest.raises(KeyError), store.local(KEY):
+    with store.local(KEY) as path:
+        assert path.read_bytes() == b"0123456789"
+    with pytest.raises(KeyError), store.local(OTHER):
         pass
 
 
-def test_only_this_process_is_alive(store):
-    assert store.is_alive(store.holder) and not store.is_alive("0" * 32)
+def test_only_this_process_is_alive(tmp_path):
+    store = FileStore(tmp_path / "images")
+    machine = store.holder.rpartition(".")[0]
+    assert store.is_alive(store.holder) and not store.is_alive(f"{machine}.{'0' * 32}")
+    assert store.is_alive(f"another-machine.{'0' * 32}")  # nothing tells that it died
+
+
+def test_files_of_one_file_system_are_linked_and_not_copied(tmp_path):
+    store = FileStore(tmp_path / "images")
+    source = tmp_path / "source"
+    source.write_bytes(b"abc")
+    store.put(KEY, source)
+    assert os.path.samefile(store.path(KEY), source)
+
+
+def test_files_of_another_file_system_are_copied(tmp_path, monkeypatch):
+    store = FileStore(tmp_path / "images")
+    source = tmp_path / "source"
+    source.write_bytes(b"abc" * 1000)
+
+    def far(*args):
+        raise OSError(errno.EXDEV, "another file system")
+
+    monkeypatch.setattr(os, "link", far)
+    store.put(KEY, source)
+    assert store.path(KEY).read_bytes() == b"abc" * 1000
+    assert not os.path.samefile(store.path(KEY), source)
+    assert list((tmp_path / "images" / ".uploads" / store.holder).iterdir()) == []
+
+
+def test_swift_renews_its_token_once_it_is_refused(swift_server, tmp_path):
+    store = swift_store(swift_server, FileStore(tmp_path / "spool"))
+    keep(store)
+    swift_server.tokens.clear()
+    assert store.size(KEY) == 10 and swift_server.logins == 2
+
+
+def test_swift_leaves_no_segments_of_an_upload_that_broke(swift_server, tmp_path):
+    store = swift_store(swift_server, FileStore(tmp_path / "spool"))
+    source = tmp_path / "large"
+    source.write_bytes(b"x" * (5 << 19))
+    swift_server.objects = {"glance": {}, "glance_segments": {}}
+    swift_server.fail_next = [204, 204, 201, 503]  # containers are there, a segment, then no more
+    with pytest.raises(StoreFault):
+        store.put(KEY, source)
+    assert store.delete(KEY) is False
+    assert swift_server.objects == {"glance": {}, "glance_segments": {}}
+
+
+def test_swift_that_is_full_is_no_room(swift_server, tmp_path):
+    store = swift_store(swift_server, FileStore(tmp_path / "spool"))
+    store._need("glance")
+    swift_server.fail_next = [204, 507]
+    with pytest.raises(NoRoom):
+        keep(store)
+
+
+def test_stores_that_do_not_answer_are_faults(request, tmp_path):
+    spool = FileStore(tmp_path / "spool")
+    dead = SwiftStore(spool, auth_address="http://127.0.0.1:1/v3", user="a:b", key="c")
+    with pytest.raises(StoreFault):
+        dead.size(KEY)
+    web = HttpStore(Fetcher(Filters(allowed_ports=(1,), networks=("127.0.0.0/8",))))
+    with pytest.raises(StoreFault):
+        web.size("http://127.0.0.1:1/image")
+
+
+def test_the_http_store_takes_nothing(tmp_path):
+    web = HttpStore(Fetcher(Filters()))
+    with pytest.raises(ReadOnly):
+        web.begin()
+    with pytest.raises(ReadOnly):
+        web.put("http://example.org/x", tmp_path)
+    assert web.delete("http://example.org/x") is False
+
+
+def test_stores_are_asked_by_weight_then_by_name():
+    a, b, c = (MemoryStore(name=name, weight=weight) for name, weight in zip("abc", (0, 5, 5), strict=True))
+    stores = Stores([a, c, b], "a")
+    assert [store.name for store in stores] == ["b", "c", "a"]
+    assert stores.default is a and [store.name for store in stores.listed()] == ["a", "c", "b"]
+    with pytest.raises(ValueError, match="not enabled"):
+        Stores([a], "b")
+    with pytest.raises(ValueError, match="takes no images"):
+        Stores([HttpStore(Fetcher(Filters()))], "http")
 
 
 def test_names_that_leave_the_folder_are_no_keys(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gureum.core.context import Context
@@ -12,7 +13,6 @@ from gureum.core.http.messages import BodyStream
 from gureum.core.spec import (
     BadRequest,
     Boolean,
-    File,
     Json,
     ListOf,
     Reply,
@@ -24,19 +24,24 @@ from gureum.glance.errors import (
     BadRange,
     Deactivated,
     DeletedMeanwhile,
+    Filtered,
     ImageNotFound,
     ImageTooLarge,
+    NoSuchStore,
     NotWhatItClaims,
     QuotaExceeded,
     StoreFull,
+    StoreUnavailable,
     UploadCut,
     WrongStatus,
 )
-from gureum.glance.logic import data
+from gureum.glance.logic import data, imports, reading
 from gureum.glance.logic.access import image_target, load_apart
 from gureum.glance.logic.deps import Deps
 from gureum.glance.model import ACTIVE, DEACTIVATED, Image
+from gureum.glance.sagas.params import COPY_IMAGE
 
+_STORE_HEADER = "x-image-meta-store"
 _OCTETS = "application/octet-stream"
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -45,7 +50,9 @@ _UPLOAD_ERRORS = (
     WrongStatus,
     ImageTooLarge,
     QuotaExceeded,
+    NoSuchStore,
     StoreFull,
+    StoreUnavailable,
     NotWhatItClaims,
     UploadCut,
     DeletedMeanwhile,
@@ -71,11 +78,14 @@ class ImportRequest(Struct):
     media=(_OCTETS,),
     load=load_apart,
     target=image_target,
+    headers=(_STORE_HEADER,),
     errors=_UPLOAD_ERRORS,
 )
-def upload_image(ctx: Context, deps: Deps, image: Image, stream: BodyStream | None) -> None:
+def upload_image(
+    ctx: Context, deps: Deps, image: Image, stream: BodyStream | None, headers: Mapping[str, str]
+) -> None:
     """Send an image's bytes; they must be what the image's formats claim."""
-    data.upload(deps, image, _body(stream))
+    data.upload(deps, image, _body(stream), headers.get(_STORE_HEADER))
 
 
 @operation(
@@ -110,17 +120,24 @@ def _body(stream: BodyStream | None) -> BodyStream:
     request=ImportRequest,
     load=load_apart,
     target=image_target,
-    errors=(ImageNotFound, WrongStatus, QuotaExceeded, DeletedMeanwhile),
+    rule=lambda ctx, image, new: (
+        "copy_image" if new.method.get("name") == COPY_IMAGE else "modify_image"
+    ),
+    headers=(_STORE_HEADER,),
+    errors=(ImageNotFound, WrongStatus, QuotaExceeded, NoSuchStore, Filtered),
 )
-def import_image(ctx: Context, deps: Deps, image: Image, new: ImportRequest) -> None:
-    """Make an image active from its staged bytes; unfit bytes leave it queued."""
-    method = new.method.get("name")
-    if method != "glance-direct":
-        raise BadRequest(f"Unknown import method name '{str(method)[:64]}'.")
-    unknown = [name for name in new.get("stores") or () if name != deps.store.name]
-    if unknown:
-        raise WrongStatus(f"There is no store {unknown[0][:64]!r}.")
-    data.import_staged(deps, image)
+def import_image(
+    ctx: Context, deps: Deps, image: Image, new: ImportRequest, headers: Mapping[str, str]
+) -> None:
+    """Begin to bring an image's bytes into stores; the image's tasks tell how it goes."""
+    wanted = imports.Wanted(
+        new.method,
+        new.get("stores"),
+        new.get("all_stores", False),
+        new.get("all_stores_must_succeed", True),
+        headers.get(_STORE_HEADER),
+    )
+    imports.submit(ctx, deps, image, wanted)
 
 
 @operation(
@@ -137,8 +154,11 @@ def download_image(ctx: Context, deps: Deps, image: Image, headers: Mapping[str,
     """Fetch an image's bytes, or a range of them; 204 when there are none yet."""
     if image.status == DEACTIVATED and not ctx.is_admin:
         raise Deactivated()
-    if image.status not in (ACTIVE, DEACTIVATED) or image.size is None:
+    if image.status not in (ACTIVE, DEACTIVATED) or not image.locations:
         return Reply(None, status=204)
+    if image.size is None:
+        image = replace(image, size=reading.measure(deps, image))
+    assert image.size is not None
     start, end = _span(headers, image.size)
     length = end - start
     answer: list[tuple[str, str]] = [("Accept-Ranges", "bytes"), ("Content-Length", str(length))]
@@ -150,15 +170,14 @@ def download_image(ctx: Context, deps: Deps, image: Image, headers: Mapping[str,
     else:
         status = 206
         answer.append(("Content-Range", f"bytes {start}-{end - 1}/{image.size}"))
-    found = deps.store.file(image.id)
-    if found is not None:
-        file = File(found.path, start, length)
-        return Reply(status=status, headers=answer, file=file, content_type=_OCTETS)
-    try:
-        stream = deps.store.stream(image.id, start, length)
-    except KeyError:
-        raise ImageNotFound(id=image.id) from None
-    return Reply(status=status, headers=answer, stream=stream, content_type=_OCTETS)
+    found = reading.read(deps, image, start, length)
+    return Reply(
+        status=status,
+        headers=answer,
+        file=found.file,
+        stream=found.stream,
+        content_type=_OCTETS,
+    )
 
 
 def _span(headers: Mapping[str, str], size: int) -> tuple[int, int]:

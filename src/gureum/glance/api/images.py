@@ -18,8 +18,12 @@ from gureum.glance.api.shapes import (
     shown,
 )
 from gureum.glance.errors import (
+    BadLocation,
+    HashDiffers,
     ImageExists,
     ImageNotFound,
+    LastLocation,
+    LocationsOff,
     NoSuchProperty,
     NotDeactivatable,
     NotRemovable,
@@ -52,17 +56,22 @@ _TAG_MAX = 255
         "project_id": ctx.project_id,
         "owner": new.get("owner") or ctx.project_id,
     },
+    manual=True,
+    waits=False,
     errors=(ImageExists, ReadOnlyAttribute, ReservedAttribute, TooMany, QuotaExceeded),
 )
-def create_image(ctx: Context, tx: Tx, new: ImageCreate) -> Any:
+def create_image(ctx: Context, deps: Deps, new: ImageCreate) -> Any:
     """Create an image without bytes: it is queued."""
     values = {name: value for name, value in new.items() if name != "tags"}
-    image = images.create(ctx, tx, values, new.get("tags") or (), new.extra_values)
+    tags, extra = new.get("tags") or (), new.extra_values
+    allowed = deps.limits.of(values.get("owner") or ctx.project_id)
+    image = deps.db.retrying(lambda tx: images.create(ctx, tx, values, tags, extra, allowed))
     headers = [
         ("Location", f"{ctx.base_url}/images/{image.id}"),
-        ("OpenStack-image-import-methods", "glance-direct"),
+        ("OpenStack-image-import-methods", ",".join(deps.options.enabled_import_methods)),
+        ("OpenStack-image-store-ids", ",".join(s.name for s in deps.stores.listed())),
     ]
-    return Reply(shown(image), headers=headers)
+    return Reply(shown(ctx, deps, image), headers=headers)
 
 
 @operation(
@@ -86,7 +95,7 @@ def list_images(ctx: Context, tx: Tx, query: ImageQuery) -> Any:
     extra = {"schema": "/v2/schemas/images", "first": _link(ctx, rest)}
     if more:
         extra["next"] = _link(ctx, [*rest, ("marker", found[-1].id)])
-    return Page([shown(image) for image in found], extra=extra)
+    return Page([shown(ctx, deps, image) for image in found], extra=extra)
 
 
 def _limit(text: str | None, deps: Deps) -> int:
@@ -119,21 +128,26 @@ def _link(ctx: Context, pairs: list[tuple[str, str]]) -> str:
 )
 def show_image(ctx: Context, tx: Tx, image: Image) -> Any:
     """Show an image."""
-    return shown(image)
+    return shown(ctx, tx.deps, image)
 
 
 @operation(
     "PATCH",
     "/images/{image_id}",
     policy="modify_image",
-    load=load,
+    load=load_apart,
     target=image_target,
+    manual=True,
     request=ImagePatch,
     response=ImageView,
     media=(patch.V21, patch.V20),
     headers=("content-type",),
     errors=(
         ImageNotFound,
+        BadLocation,
+        HashDiffers,
+        LastLocation,
+        LocationsOff,
         NoSuchProperty,
         NotRemovable,
         OnlyWhenQueued,
@@ -143,11 +157,13 @@ def show_image(ctx: Context, tx: Tx, image: Image) -> Any:
     ),
 )
 def update_image(
-    ctx: Context, tx: Tx, image: Image, new: ImagePatch, headers: Mapping[str, str]
+    ctx: Context, deps: Deps, image: Image, new: ImagePatch, headers: Mapping[str, str]
 ) -> Any:
-    """Change an image's attributes and additional properties by JSON patch."""
+    """Change an image's attributes, additional properties and locations by JSON patch."""
     media = headers.get("content-type", "").split(";")[0].strip().lower()
-    return shown(patch.apply(ctx, tx, image, patch.read(new.changes, media), ImageAttributes))
+    steps = patch.prepare(ctx, deps, image, patch.read(new.changes, media))
+    changed = deps.db.retrying(lambda tx: patch.apply(ctx, tx, image, steps, ImageAttributes))
+    return shown(ctx, deps, changed)
 
 
 @operation(

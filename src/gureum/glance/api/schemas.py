@@ -9,9 +9,30 @@ from gureum.core.context import Context
 from gureum.core.db import Tx
 from gureum.core.spec import TOKEN, Struct, operation
 from gureum.glance.api.shapes import ImageView, MemberView
+from gureum.glance.api.tasks import TaskView
 from gureum.glance.logic.deps import Deps
 from gureum.glance.model import READ_ONLY
 
+_LOCATIONS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "url": {"type": "string", "maxLength": 4096},
+            "metadata": {"type": "object"},
+            "validation_data": {
+                "type": "object",
+                "writeOnly": True,
+                "additionalProperties": False,
+                "properties": {
+                    name: {"type": "string"}
+                    for name in ("checksum", "os_hash_algo", "os_hash_value")
+                },
+            },
+        },
+        "required": ["url", "metadata"],
+    },
+}
 _SELF = {"rel": "self", "href": "{self}"}
 
 
@@ -29,6 +50,10 @@ def _image(deps: Deps) -> dict[str, Any]:
         known = getattr(deps.options, f"{name}s")
         properties[name] = {**properties[name], "enum": [None, *known]}
         properties[name].pop("maxLength", None)
+    properties["stores"] = {"type": "string", "readOnly": True}
+    properties["direct_url"] = {"type": "string", "readOnly": True}
+    if deps.options.show_multiple_locations:
+        properties["locations"] = _LOCATIONS
     return {
         "name": "image",
         "properties": properties,
@@ -87,3 +112,15 @@ def show_members_schema(ctx: Context, tx: Tx) -> Any:
     listed["links"] = [{"rel": "describedby", "href": "{schema}"}]
     listed["properties"] = {name: listed["properties"][name] for name in ("members", "schema")}
     return listed
+
+
+@operation("GET", "/schemas/task", policy=TOKEN)
+def show_task_schema(ctx: Context, tx: Tx) -> Any:
+    """Show the schema of a task."""
+    return {"name": "task", "properties": _properties(TaskView, ())}
+
+
+@operation("GET", "/schemas/tasks", policy=TOKEN)
+def show_tasks_schema(ctx: Context, tx: Tx) -> Any:
+    """Show the schema of a list of tasks."""
+    return _list_of("tasks", {"name": "task", "properties": _properties(TaskView, ())})

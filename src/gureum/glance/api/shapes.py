@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+from gureum.core.context import Context
 from gureum.core.spec import (
     Boolean,
     Enum,
@@ -15,6 +17,9 @@ from gureum.core.spec import (
     Struct,
     Time,
 )
+from gureum.glance.logic import places
+from gureum.glance.logic.access import image_target
+from gureum.glance.logic.deps import Deps
 from gureum.glance.model import MEMBER_STATUSES, STATUSES, VISIBILITIES, Image, Member
 
 _BIG = (1 << 63) - 1
@@ -136,18 +141,35 @@ class ImagePatch(Struct):
         return cls(changes=value)
 
 
-def shown(image: Image) -> dict[str, Any]:
+def shown(ctx: Context, deps: Deps, image: Image) -> dict[str, Any]:
     """Show an image with its links and additional properties."""
     here = f"/v2/images/{image.id}"
-    values = {name: getattr(image, name) for name in ImageView.fields if hasattr(image, name)}
+    values = {name: getattr(image, name) for name in _PLAIN}
+    extra: dict[str, Any] = dict(image.properties)
+    names = places.store_names(deps, image)
+    if names is not None:
+        extra["stores"] = names
+    options = deps.options
+    if options.show_image_direct_url or options.show_multiple_locations:
+        if deps.policy.allows("get_image_location", ctx, image_target(ctx, image)):
+            url = places.direct_url(deps, image)
+            if options.show_image_direct_url and url is not None:
+                extra["direct_url"] = url
+            if options.show_multiple_locations:
+                extra["locations"] = places.shown(deps, image)
     return {
         **values,
         "owner": image.project_id,
         "self_link": here,
         "file": f"{here}/file",
         "schema_link": "/v2/schemas/image",
-        "extra_values": dict(image.properties),
+        "extra_values": extra,
     }
+
+
+_PLAIN = tuple(
+    name for name in ImageView.fields if name in {known.name for known in dataclasses.fields(Image)}
+)
 
 
 def shown_member(member: Member) -> dict[str, Any]:

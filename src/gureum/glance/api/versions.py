@@ -7,8 +7,8 @@ from typing import Any
 from gureum.core.context import Context
 from gureum.core.spec import PUBLIC, Reply, operation
 
-CURRENT = "v2.9"
-SUPPORTED = ("v2.7", "v2.6", "v2.5", "v2.4", "v2.3", "v2.2", "v2.1", "v2.0")
+CURRENT = "v2.17"
+SUPPORTED = tuple(f"v2.{minor}" for minor in range(16, -1, -1))
 
 
 def _versions(ctx: Context) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The contract of a store: bytes under the id of an image, whole or absent.
+"""The contract of a store: bytes under a key, whole or absent.
 
-Bytes come in through an `Upload`; they are in the store once it was published, and leave no trace when it
-was not. A process that uploads has a name (`holder`) by which others see whether it still lives.
+Bytes come in through an `Upload` or from a local file; they are in the store once they were published, and
+leave no trace when they were not. Keys are ids of images; in a store that only reads, keys are URLs.
+Must not: know an image, or a database.
 """
 
 from __future__ import annotations
@@ -11,15 +12,23 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from gureum.core.spec import File
-
-STAGED = "staged-"
-"""Before the id of an image: bytes that wait for their import."""
 
 
 class NoRoom(Exception):
     """The store is full."""
+
+
+class StoreFault(Exception):
+    """The store cannot be reached or refused; trying again may help."""
+
+    retryable = True
+
+
+class ReadOnly(Exception):
+    """The store takes no bytes."""
 
 
 class Upload(ABC):
@@ -38,13 +47,16 @@ class Upload(ABC):
 
     @abstractmethod
     def publish(self, key: str) -> None:
-        """Put the sealed bytes into the store, in place of what may be there. Raises: NoRoom."""
+        """Put the sealed bytes into the store, in place of what may be there.
+
+        Raises: NoRoom, StoreFault.
+        """
 
     @abstractmethod
     def drop(self) -> None:
         """Remove what was not published; once more is fine."""
 
-    def __enter__(self) -> Upload:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -57,51 +69,76 @@ class Upload(ABC):
 
 
 class Store(ABC):
-    """Keeps the bytes of images. Keys are ids of images, also with STAGED before them."""
+    """Keeps the bytes of images.
+
+    name: the identifier that the operator chose. kind: the driver. external: its keys are URLs that others
+    wrote, and deleting a key leaves the bytes alone.
+    """
 
     name: str = ""
-    holder: str = ""
+    kind: str = ""
+    description: str = ""
+    weight: int = 0
+    read_only: bool = False
+    external: bool = False
 
     @abstractmethod
     def begin(self) -> Upload:
-        """Begin to take bytes. Raises: NoRoom."""
+        """Begin to take bytes. Raises: NoRoom, ReadOnly."""
+
+    @abstractmethod
+    def put(self, key: str, path: Path) -> None:
+        """Keep the bytes of a local file, which does not change later; once more is fine.
+
+        Raises: NoRoom, ReadOnly, StoreFault.
+        """
+
+    @abstractmethod
+    def url(self, key: str) -> str:
+        """Return the location that is shown to those who may see it; it holds no secret."""
 
     @abstractmethod
     def size(self, key: str) -> int | None:
-        """Return the size in bytes, or None when nothing is kept."""
+        """Return the size in bytes, or None when nothing is kept. Raises: StoreFault."""
 
-    @abstractmethod
     def file(self, key: str) -> File | None:
         """Return the file that holds the bytes, if they lie in one."""
+        return None
 
     @abstractmethod
     def stream(self, key: str, offset: int, length: int | None) -> Iterator[bytes]:
-        """Yield the bytes from an offset. Raises: KeyError."""
-
-    @abstractmethod
-    def local(self, key: str) -> AbstractContextManager[Path]:
-        """Lend a file with the bytes. Raises: KeyError."""
-
-    @abstractmethod
-    def rename(self, key: str, new: str) -> None:
-        """Keep the bytes under another key. Raises: KeyError."""
+        """Yield the bytes from an offset. Raises, before the first byte: KeyError, StoreFault."""
 
     @abstractmethod
     def delete(self, key: str) -> bool:
-        """Remove bytes; False when there are none."""
+        """Remove bytes; False when there are none. Raises: StoreFault."""
+
+    def keys(self) -> Iterator[str]:
+        """Yield what is kept, where that can be asked cheaply."""
+        return iter(())
+
+    def sweep(self) -> int:
+        """Remove what dead processes left unpublished; returns how many."""
+        return 0
+
+    def close(self) -> None:
+        """End this process's use of the store."""
+        return None
+
+    def properties(self) -> dict[str, str]:
+        """Return the settings that an administrator is shown; no secrets."""
+        return {}
+
+
+class Staging(Store):
+    """A store on this machine's disk, with a name for every process that uses it."""
+
+    holder: str = ""
 
     @abstractmethod
-    def keys(self) -> Iterator[str]:
-        """Yield what is kept."""
+    def local(self, key: str) -> AbstractContextManager[Path]:
+        """Lend the file with the bytes. Raises: KeyError."""
 
     @abstractmethod
     def is_alive(self, holder: str) -> bool:
-        """Whether the process of this name still runs."""
-
-    @abstractmethod
-    def sweep(self) -> int:
-        """Remove what dead processes left unpublished; returns how many."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """End this process's holding."""
+        """Whether the process of this name still runs, as far as can be told from here."""

@@ -2,7 +2,7 @@
 
 A file is whole or absent: bytes come into `.uploads/HOLDER/`, are synced, and are renamed. Every process
 holds a lock on a file in its folder there as long as it lives, so that another one can tell a dead
-process's leftovers. Needs a file system with flock and rename; processes on several machines share it.
+process's leftovers. Needs a file system with flock and rename; processes on several machines may share it.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from gureum.core.spec import File
-from gureum.glance.drivers.base import NoRoom, Store, Upload
+from gureum.glance.drivers.base import NoRoom, Staging, Upload
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_CHUNK_BYTES = 1 << 20
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES)
+CHUNK_BYTES = 1 << 20
+_COPY_BYTES = 1 << 30
 
 
 @contextlib.contextmanager
@@ -56,6 +60,12 @@ class FileUpload(Upload):
             while view:
                 view = view[self._file.write(view) :]
 
+    def copy(self, source: Path) -> None:
+        """Add the bytes of a file, in the kernel."""
+        with source.open("rb", buffering=0) as taken, _room():
+            while os.copy_file_range(taken.fileno(), self._file.fileno(), _COPY_BYTES):
+                pass
+
     def seal(self) -> Path:
         with _room():
             os.fsync(self._file.fileno())
@@ -72,16 +82,27 @@ class FileUpload(Upload):
         self._path.unlink(missing_ok=True)
 
 
-class FileStore(Store):
+class FileStore(Staging):
     """Bytes of images in a folder."""
 
-    name = "file"
+    kind = "file"
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        name: str = "file",
+        *,
+        description: str = "",
+        weight: int = 0,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> None:
         self.folder = Path(folder)
+        self.name, self.description, self.weight = name, description, weight
+        self._chunk_bytes = chunk_bytes
         self._uploads = self.folder / ".uploads"
         self._uploads.mkdir(mode=0o750, parents=True, exist_ok=True)
-        self.holder = uuid.uuid4().hex
+        self._machine = socket.gethostname().split(".")[0][:24]
+        self.holder = f"{self._machine}.{uuid.uuid4().hex}"
         self._own = self._uploads / self.holder
         self._lock = self._hold()
 
@@ -102,8 +123,28 @@ class FileStore(Store):
             raise KeyError(key)
         return self.folder / key
 
-    def begin(self) -> Upload:
+    def url(self, key: str) -> str:
+        return f"file://{self.path(key)}"
+
+    def begin(self) -> FileUpload:
         return FileUpload(self, self._own / uuid.uuid4().hex)
+
+    def put(self, key: str, path: Path) -> None:
+        try:
+            fresh = self._own / uuid.uuid4().hex
+            os.link(path, fresh)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+        else:  # on one file system: no byte is copied
+            os.rename(fresh, self.path(key))
+            fresh.unlink(missing_ok=True)  # rename leaves both when they are one file already
+            _sync_folder(self.folder)
+            return
+        with self.begin() as upload:
+            upload.copy(path)
+            upload.seal()
+            upload.publish(key)
 
     def size(self, key: str) -> int | None:
         try:
@@ -120,11 +161,16 @@ class FileStore(Store):
             source = self.path(key).open("rb", buffering=0)
         except FileNotFoundError:
             raise KeyError(key) from None
+        return self._read(source, offset, length)
+
+    def _read(self, source: io.FileIO, offset: int, length: int | None) -> Iterator[bytes]:
         with source:
             source.seek(offset)
             left = length
             while left is None or left > 0:
-                chunk = source.read(_CHUNK_BYTES if left is None else min(left, _CHUNK_BYTES))
+                chunk = source.read(
+                    self._chunk_bytes if left is None else min(left, self._chunk_bytes)
+                )
                 if not chunk:
                     return
                 if left is not None:
@@ -137,13 +183,6 @@ class FileStore(Store):
         if not path.exists():
             raise KeyError(key)
         yield path
-
-    def rename(self, key: str, new: str) -> None:
-        try:
-            os.rename(self.path(key), self.path(new))
-        except FileNotFoundError:
-            raise KeyError(key) from None
-        _sync_folder(self.folder)
 
     def delete(self, key: str) -> bool:
         try:
@@ -164,7 +203,9 @@ class FileStore(Store):
         try:
             handle = os.open(self._uploads / f"{holder}.lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            return False
+            machine = holder.rpartition(".")[0]
+            # A folder that another machine does not share tells nothing of its processes.
+            return machine not in ("", self._machine)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -176,7 +217,7 @@ class FileStore(Store):
     def sweep(self) -> int:
         swept = 0
         for lock in self._uploads.glob("*.lock"):
-            holder = lock.stem
+            holder = lock.name.removesuffix(".lock")
             if self.is_alive(holder):
                 continue
             left = self._uploads / holder
@@ -191,3 +232,6 @@ class FileStore(Store):
         (self._uploads / f"{self.holder}.lock").unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             os.close(self._lock)
+
+    def properties(self) -> dict[str, str]:
+        return {"data_dir": str(self.folder), "chunk_size": str(self._chunk_bytes)}

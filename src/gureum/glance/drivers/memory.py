@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from gureum.core.spec import File
 from gureum.glance.drivers.base import NoRoom, Store, Upload
 
 
@@ -23,9 +20,7 @@ class MemoryUpload(Upload):
         self._open = True
 
     def write(self, chunk: bytes) -> None:
-        limit = self._store.capacity_bytes
-        if limit is not None and self._store.used() + len(self._bytes) + len(chunk) > limit:
-            raise NoRoom("the memory store is full")
+        self._store.check_room(len(self._bytes) + len(chunk))
         self._bytes += chunk
 
     def seal(self) -> Path:
@@ -48,26 +43,36 @@ class MemoryUpload(Upload):
 class MemoryStore(Store):
     """Bytes of images in a dictionary. capacity_bytes: None for no limit."""
 
-    name = "memory"
+    kind = "memory"
 
-    def __init__(self, capacity_bytes: int | None = None) -> None:
+    def __init__(
+        self, capacity_bytes: int | None = None, name: str = "memory", *, weight: int = 0
+    ) -> None:
+        self.name = name
+        self.weight = weight
         self.contents: dict[str, bytes] = {}
         self.capacity_bytes = capacity_bytes
         self.uploads = 0
-        self.holder = uuid.uuid4().hex
 
-    def used(self) -> int:
-        """Return the bytes that are kept."""
-        return sum(map(len, self.contents.values()))
+    def check_room(self, more: int) -> None:
+        """Raises: NoRoom."""
+        used = sum(map(len, self.contents.values()))
+        if self.capacity_bytes is not None and used + more > self.capacity_bytes:
+            raise NoRoom("the memory store is full")
 
     def begin(self) -> Upload:
         return MemoryUpload(self)
 
+    def put(self, key: str, path: Path) -> None:
+        content = path.read_bytes()
+        self.check_room(len(content))
+        self.contents[key] = content
+
+    def url(self, key: str) -> str:
+        return f"memory://{self.name}/{key}"
+
     def size(self, key: str) -> int | None:
         return len(self.contents[key]) if key in self.contents else None
-
-    def file(self, key: str) -> File | None:
-        return None
 
     def stream(self, key: str, offset: int, length: int | None) -> Iterator[bytes]:
         content = self.contents[key]
@@ -75,27 +80,11 @@ class MemoryStore(Store):
         step = 1 << 16
         return (content[at : min(at + step, end)] for at in range(offset, end, step))
 
-    @contextlib.contextmanager
-    def local(self, key: str) -> Iterator[Path]:
-        with tempfile.NamedTemporaryFile() as copy:
-            copy.write(self.contents[key])
-            copy.flush()
-            yield Path(copy.name)
-
-    def rename(self, key: str, new: str) -> None:
-        self.contents[new] = self.contents.pop(key)
-
     def delete(self, key: str) -> bool:
         return self.contents.pop(key, None) is not None
 
     def keys(self) -> Iterator[str]:
         return iter(list(self.contents))
-
-    def is_alive(self, holder: str) -> bool:
-        return holder == self.holder
-
-    def sweep(self) -> int:
-        return 0
 
     def close(self) -> None:
         self.contents.clear()

@@ -1,15 +1,16 @@
-"""The bytes of images: taking them in, importing what was staged, giving them out.
+"""The bytes of images: taking them in, staging them.
 
 An upload claims its image (`saving`, with the name of the process and of the upload), writes beside the
 store, looks into the bytes, publishes them and ends the claim. Whatever goes wrong gives the image back as
-it was and leaves no bytes; what a killed process could not do, the reconciler does.
+it was and leaves no bytes; what a killed process could not do, the reconciler does. Imports are sagas; they
+use the inspection and the digests of this module.
 """
 
 from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,26 @@ from gureum.core.db import Conflict as RowConflict
 from gureum.core.db import Tx
 from gureum.core.http.messages import BodyStream
 from gureum.core.spec import BadRequest
-from gureum.glance.config import GIB
-from gureum.glance.drivers.base import STAGED, NoRoom, Upload
+from gureum.glance.drivers.base import NoRoom, ReadOnly, Store, StoreFault, Upload
+from gureum.glance.drivers.stores import UnknownStore
 from gureum.glance.errors import (
     DeletedMeanwhile,
     ImageTooLarge,
+    NoSuchStore,
     NotWhatItClaims,
     QuotaExceeded,
     StoreFull,
+    StoreUnavailable,
     UploadCut,
     WrongStatus,
 )
 from gureum.glance.inspector.check import NotAsClaimed, check
 from gureum.glance.logic.deps import Deps
 from gureum.glance.logic.hashing import Hasher
+from gureum.glance.logic.limits import Allowed
 from gureum.glance.model import (
     ACTIVE,
     HASH_ALGORITHM,
-    IMPORTING,
     QUEUED,
     SAVING,
     UPLOADING,
@@ -44,9 +47,9 @@ from gureum.glance.model import (
     Image,
 )
 from gureum.glance.store import images as store
+from gureum.glance.store import locations
 
 _log = log.get(__name__)
-_UNITS = {"TB": 1 << 40, "GB": GIB, "MB": 1 << 20, "KB": 1 << 10, "B": 1, "": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,79 +60,74 @@ class Claim:
     upload_id: str
     during: str
     before: str
+    allowed: Allowed = Allowed()
 
 
-def quota_bytes(text: str) -> int | None:
-    """Read `user_storage_quota`; None for no limit. Raises: ValueError."""
-    word = text.strip().upper()
-    digits = word.rstrip("TGMKB")
-    unit = word[len(digits) :]
-    if not digits.isdigit() or unit not in _UNITS:
-        raise ValueError(f"{text!r} is no amount such as 10GB")
-    return int(digits) * _UNITS[unit] or None
+def writable_store(deps: Deps, name: str | None) -> Store:
+    """Return the store that shall take an image; the default one without a name. Raises: NoSuchStore."""
+    if not name:
+        return deps.stores.default
+    try:
+        found = deps.stores[name]
+    except UnknownStore:
+        raise NoSuchStore(name=repr(name[:64])) from None
+    if found.read_only:
+        raise NoSuchStore(f"The store {name!r} takes no images.")
+    return found
 
 
-def upload(deps: Deps, image: Image, stream: BodyStream) -> None:
+def upload(deps: Deps, image: Image, stream: BodyStream, store_name: str | None = None) -> None:
     """Take in the bytes of a queued image and make it active.
 
-    Raises: BadRequest, WrongStatus, ImageTooLarge, QuotaExceeded, StoreFull, NotWhatItClaims, UploadCut,
-    DeletedMeanwhile.
+    Raises: BadRequest, NoSuchStore, WrongStatus, ImageTooLarge, QuotaExceeded, StoreFull,
+    StoreUnavailable, NotWhatItClaims, UploadCut, DeletedMeanwhile.
     """
-    _check_formats(image)
-    limit = _limit(deps, image, stream.length)
-    with claimed(deps, image, QUEUED, SAVING) as claim, _full_is_413(), deps.store.begin() as part:
+    check_formats_given(image)
+    target = writable_store(deps, store_name)
+    allowed = deps.limits.of(image.project_id)
+    limit = _limit(deps, image, stream.length, allowed, staged=False)
+    claiming = claimed(deps, image, QUEUED, SAVING, allowed)
+    with claiming as claim, _store_errors(), target.begin() as part:
         digest = _receive(part, stream, limit)
-        virtual = _inspect(deps, image, part.seal(), digest.size)
+        virtual = inspect(deps, image.disk_format, image.container_format, part.seal(), digest.size)
         _renew(deps, claim)
         part.publish(image.id)
-        _finish(deps, claim, digest, virtual)
-    _log.info("image uploaded", image_id=image.id, bytes=digest.size)
+        _finish(deps, claim, digest, virtual, target)
+    _log.info("image uploaded", image_id=image.id, bytes=digest.size, store=target.name)
 
 
 def stage(deps: Deps, image: Image, stream: BodyStream) -> None:
     """Keep the bytes of a queued image until they are imported. Raises: as `upload`."""
-    limit = _limit(deps, image, stream.length)
-    with claimed(deps, image, QUEUED, SAVING) as claim, _full_is_413(), deps.store.begin() as part:
+    allowed = deps.limits.of(image.project_id)
+    limit = _limit(deps, image, stream.length, allowed, staged=True)
+    claiming = claimed(deps, image, QUEUED, SAVING, allowed)
+    with claiming as claim, _store_errors(), deps.staging.begin() as part:
         digest = _receive(part, stream, limit)
         part.seal()
         _renew(deps, claim)
-        part.publish(STAGED + image.id)
-        _end(deps, claim, UPLOADING, size=digest.size)
+        part.publish(image.id)
 
+        def count(tx: Tx, fresh: Image) -> None:
+            allowed.check_bytes(tx, fresh.project_id, fresh.id, digest.size, staged=True)
 
-def import_staged(deps: Deps, image: Image) -> None:
-    """Make an image active from what was staged; unfit bytes are dropped and it is queued again.
-
-    Raises: BadRequest, WrongStatus, QuotaExceeded, DeletedMeanwhile.
-    """
-    _check_formats(image)
-    key = STAGED + image.id
-    with claimed(deps, image, UPLOADING, IMPORTING) as claim:
-        try:
-            digest = _digest_of(deps, key)
-            with deps.store.local(key) as path:
-                virtual = _inspect(deps, image, path, digest.size)
-        except (NotWhatItClaims, KeyError) as error:
-            _log.info("import refused", image_id=image.id, reason=str(error))
-            deps.store.delete(key)
-            _end(deps, claim, QUEUED, size=None)
-            return
-        _renew(deps, claim)
-        deps.store.rename(key, image.id)
-        _finish(deps, claim, digest, virtual)
+        _end(deps, claim, UPLOADING, count, size=digest.size)
 
 
 @contextlib.contextmanager
-def claimed(deps: Deps, image: Image, before: str, during: str) -> Iterator[Claim]:
-    """Hold an image for one upload; an exception gives it back. Raises: WrongStatus."""
-    claim = Claim(image, str(uuid.uuid4()), during, before)
+def claimed(
+    deps: Deps, image: Image, before: str, during: str, allowed: Allowed
+) -> Iterator[Claim]:
+    """Hold an image for one upload; an exception gives it back. Raises: WrongStatus, QuotaExceeded."""
+    claim = Claim(image, str(uuid.uuid4()), during, before, allowed)
 
     def take(tx: Tx) -> None:
         fresh = store.get(tx, image.id, None)
         if fresh is None or fresh.status != before:
             status = fresh.status if fresh is not None else "deleted"
             raise WrongStatus(id=image.id, status=status, needed=f"it must be {before}")
-        store.update(tx, fresh, status=during, upload_id=claim.upload_id, holder=deps.store.holder)
+        allowed.check_upload(tx, fresh.project_id, fresh.id)
+        holder = deps.staging.holder
+        store.update(tx, fresh, status=during, upload_id=claim.upload_id, holder=holder)
 
     deps.live.add(claim.upload_id)
     try:
@@ -170,31 +168,40 @@ def _renew(deps: Deps, claim: Claim) -> None:
             raise DeletedMeanwhile(id=claim.image.id)
 
 
-def _finish(deps: Deps, claim: Claim, digest: Digest, virtual: int | None) -> None:
+def _finish(deps: Deps, claim: Claim, digest: Digest, virtual: int | None, target: Store) -> None:
+    id = claim.image.id
+
+    def keep(tx: Tx, fresh: Image) -> None:
+        claim.allowed.check_bytes(tx, fresh.project_id, fresh.id, digest.size, staged=False)
+        locations.add(tx, id, target.name)
+
     try:
-        _end(
-            deps,
-            claim,
-            ACTIVE,
-            size=digest.size,
-            virtual_size=virtual,
-            checksum=digest.checksum,
-            os_hash_algo=HASH_ALGORITHM,
-            os_hash_value=digest.os_hash_value,
-        )
+        _end(deps, claim, ACTIVE, keep, virtual_size=virtual, **digest_values(digest))
     except BaseException:
-        deps.store.delete(claim.image.id)
+        target.delete(id)
         raise
 
 
-def _end(deps: Deps, claim: Claim, status: str, **values: Any) -> None:
-    """End a claim in its new status; the quota is counted in the same transaction."""
+def digest_values(digest: Digest) -> dict[str, Any]:
+    """Return the columns of an image that its bytes decide."""
+    return {
+        "size": digest.size,
+        "checksum": digest.checksum,
+        "os_hash_algo": HASH_ALGORITHM,
+        "os_hash_value": digest.os_hash_value,
+    }
+
+
+def _end(
+    deps: Deps, claim: Claim, status: str, more: Callable[[Tx, Image], None], **values: Any
+) -> None:
+    """End a claim in its new status; what is counted and kept with it is in the same transaction."""
 
     def write(tx: Tx) -> None:
         fresh = _held(tx, claim)
         if fresh is None:
             raise DeletedMeanwhile(id=claim.image.id)
-        _check_quota(tx, deps, fresh, values.get("size") or 0)
+        more(tx, fresh)
         store.update(tx, fresh, status=status, upload_id=None, holder=None, **values)
 
     try:
@@ -203,32 +210,29 @@ def _end(deps: Deps, claim: Claim, status: str, **values: Any) -> None:
         raise DeletedMeanwhile(id=claim.image.id) from error
 
 
-def _check_quota(tx: Tx, deps: Deps, image: Image, size: int) -> None:
-    quota = quota_bytes(deps.options.user_storage_quota)
-    if quota is None or not size:
-        return
-    if store.usage(tx, image.project_id, without=image.id)[0] + size > quota:
-        raise QuotaExceeded(what="storage", limit=f"{quota} bytes")
-
-
-def _check_formats(image: Image) -> None:
+def check_formats_given(image: Image) -> None:
+    """Raises: BadRequest when a format is missing."""
     missing = [name for name in ("disk_format", "container_format") if getattr(image, name) is None]
     if missing:
         raise BadRequest(f"Properties {', '.join(missing)} must be set prior to saving data.")
 
 
-def _limit(deps: Deps, image: Image, announced: int | None) -> int:
-    """Return the most bytes that may come now. Raises: ImageTooLarge, QuotaExceeded."""
+def _limit(
+    deps: Deps, image: Image, announced: int | None, allowed: Allowed, *, staged: bool
+) -> int:
+    """Return how many bytes may come. Raises: ImageTooLarge, QuotaExceeded."""
     cap = deps.options.image_size_cap
-    if announced is not None and announced > cap:
+    if (announced or 0) > cap:
         raise ImageTooLarge(limit=cap)
-    quota = quota_bytes(deps.options.user_storage_quota)
-    if quota is None:
+    if (allowed.staged_bytes if staged else allowed.stored_bytes) is None:
         return cap
     with deps.db.read() as tx:
-        left = quota - store.usage(tx, image.project_id, without=image.id)[0]
+        used = store.usage(tx, image.project_id, without=image.id)
+    left = allowed.bytes_left(used, staged=staged)
+    assert left is not None
     if (announced or 0) > left or left <= 0:
-        raise QuotaExceeded(what="storage", limit=f"{quota} bytes")
+        name = "image_stage_total" if staged else "image_size_total"
+        raise QuotaExceeded(what=name, limit=f"{left} more bytes")
     return min(cap, left)
 
 
@@ -247,21 +251,25 @@ def _receive(part: Upload, stream: BodyStream, limit: int) -> Digest:
         return hasher.result()
 
 
-def _digest_of(deps: Deps, key: str) -> Digest:
+def digest_of(chunks: Iterable[bytes]) -> Digest:
+    """Return size and digests of bytes."""
     with Hasher() as hasher:
-        for chunk in deps.store.stream(key, 0, None):
+        for chunk in chunks:
             hasher.feed(chunk)
         return hasher.result()
 
 
-def _inspect(deps: Deps, image: Image, path: Path, size: int) -> int | None:
-    assert image.disk_format is not None and image.container_format is not None
+def inspect(
+    deps: Deps, disk_format: str | None, container_format: str | None, path: Path, size: int
+) -> int | None:
+    """Look into bytes; returns their virtual size if there is one. Raises: NotWhatItClaims."""
+    assert disk_format is not None and container_format is not None
     try:
         return check(
             deps.inspector,
             path,
-            image.disk_format,
-            image.container_format,
+            disk_format,
+            container_format,
             size,
             strict=deps.options.require_image_format_match,
         )
@@ -270,8 +278,11 @@ def _inspect(deps: Deps, image: Image, path: Path, size: int) -> int | None:
 
 
 @contextlib.contextmanager
-def _full_is_413() -> Iterator[None]:
+def _store_errors() -> Iterator[None]:
     try:
         yield
     except NoRoom as error:
         raise StoreFull() from error
+    except (StoreFault, ReadOnly) as error:
+        _log.warning("a store does not take an image", reason=str(error))
+        raise StoreUnavailable() from error

@@ -12,24 +12,22 @@ from gureum.core.db import Conflict as RowConflict
 from gureum.core.db import Tx
 from gureum.core.db.types import utc_now
 from gureum.core.spec import BadRequest
-from gureum.glance.drivers.base import STAGED
+from gureum.glance.drivers.base import StoreFault
 from gureum.glance.errors import (
     ImageExists,
     NotDeactivatable,
     ProtectedImage,
-    QuotaExceeded,
     ReadOnlyAttribute,
     ReservedAttribute,
     TooMany,
-    WrongStatus,
 )
 from gureum.glance.logic.access import load
 from gureum.glance.logic.deps import Deps
+from gureum.glance.logic.limits import Allowed
 from gureum.glance.model import (
     ACTIVE,
     COMMUNITY,
     DEACTIVATED,
-    IMPORTING,
     PENDING_DELETE,
     PUBLIC,
     QUEUED,
@@ -41,6 +39,7 @@ from gureum.glance.model import (
     formats_fit,
 )
 from gureum.glance.store import images as store
+from gureum.glance.store import locations
 
 _log = log.get(__name__)
 _VALUE_MAX = 65535
@@ -52,10 +51,12 @@ def create(
     values: Mapping[str, Any],
     tags: Iterable[str],
     properties: Mapping[str, Any],
+    allowed: Allowed,
 ) -> Image:
     """Register an image without bytes.
 
-    values: base attributes that were given. Raises: ImageExists, ReadOnlyAttribute, TooMany, …
+    values: base attributes that were given. allowed: the limits of the project.
+    Raises: ImageExists, ReadOnlyAttribute, TooMany, …
     """
     deps: Deps = tx.deps
     checked = check_properties(deps, properties)
@@ -67,9 +68,7 @@ def create(
     check_visibility(deps, ctx, visibility, target)
     disk, container = values.get("disk_format"), values.get("container_format")
     check_formats(deps, disk, container)
-    limit = deps.options.image_count_quota
-    if limit >= 0 and store.usage(tx, owner)[1] >= limit:
-        raise QuotaExceeded(what="image_count", limit=f"{limit} images")
+    allowed.check_new(tx, owner)
     id = values.get("id") or str(uuid.uuid4())
     if store.is_taken(tx, id):
         raise ImageExists(id=id)
@@ -165,32 +164,55 @@ def check_tags(deps: Deps, tags: Iterable[str]) -> set[str]:
 def delete(ctx: Context, deps: Deps, image: Image) -> None:
     """Delete an image and its bytes; when these cannot go now, a reconciler removes them later.
 
-    Raises: ProtectedImage, WrongStatus.
+    An import that is under way is cancelled, and removes the bytes itself. Raises: ProtectedImage.
     """
-    if image.protected:
-        raise ProtectedImage(id=image.id)
-    if image.status == IMPORTING:
-        raise WrongStatus(id=image.id, status=image.status, needed="wait until it is imported")
 
-    def mark(tx: Tx) -> None:
+    def mark(tx: Tx) -> bool:
         fresh = load(ctx, tx, image.id)
         if fresh.protected:
             raise ProtectedImage(id=image.id)
         store.update(tx, fresh, status=PENDING_DELETE, upload_id=None)
+        running = deps.sagas.active(tx, [image.id])
+        for saga in running.values():
+            deps.sagas.cancel(tx, saga.id)
+        return bool(running)
 
-    deps.db.retrying(mark)
+    importing = deps.db.retrying(mark)
     _log.info("image deleted", image_id=image.id)
+    if importing:
+        return
     try:
         purge(deps, image.id)
-    except OSError as error:
+    except (OSError, StoreFault) as error:
         _log.warning("bytes of a deleted image stay for now", image_id=image.id, error=str(error))
 
 
 def purge(deps: Deps, id: str) -> bool:
-    """Remove the bytes and then the row of an image in `pending_delete`; once more is fine."""
-    deps.store.delete(id)
-    deps.store.delete(STAGED + id)
+    """Remove the bytes and then the row of an image in `pending_delete`; once more is fine.
+
+    Raises: StoreFault.
+    """
+    with deps.db.read() as tx:
+        places = locations.every(tx, id)
+    held = {place.store for place in places}
+    for kept in deps.stores.writable():
+        # Local stores are asked in any case: an upload or import that died may have left bytes there.
+        if kept.name in held or kept.kind in ("file", "memory"):
+            kept.delete(id)
+    drop_staged(deps, id)
+    if deps.cache is not None:
+        deps.cache.unqueue(id)
+        deps.cache.delete(id)
     return deps.db.retrying(lambda tx: store.forget(tx, id))
+
+
+STAGES = ("", "-plain", "-converted")
+"""After an image's id: what was staged, unpacked and converted."""
+
+
+def drop_staged(deps: Deps, id: str) -> int:
+    """Remove what is staged of an image; returns how many files."""
+    return sum(deps.staging.delete(id + stage) for stage in STAGES)
 
 
 def deactivate(ctx: Context, tx: Tx, image: Image) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from gureum.core.db import Tx
 from gureum.core.db.types import utc_now
-from gureum.glance.model import PENDING_DELETE, Image
-from gureum.glance.store.tables import deleted_images, images, members, properties, tags
+from gureum.glance.model import IMPORTING, PENDING_DELETE, SAVING, UPLOADING, Image
+from gureum.glance.store import locations as location_store
+from gureum.glance.store.tables import deleted_images, images, locations, members, properties, tags
 
 _COLUMNS = tuple(column.name for column in images.columns)
 
@@ -40,9 +42,11 @@ def complete(tx: Tx, rows: Sequence[Any], project_id: str | None) -> list[Image]
             row.image_id: row.status
             for row in tx.all(sa.select(members.c.image_id, members.c.status).where(mine))
         }
+    places = location_store.of_images(tx, ids)
     return [
         Image(
             **{name: getattr(row, name) for name in _COLUMNS},
+            locations=tuple(places[row.id]),
             tags=tuple(tag_map[row.id]),
             properties=property_map[row.id],
             member_status=standing.get(row.id),
@@ -99,9 +103,17 @@ def set_properties(tx: Tx, id: str, old: Mapping[str, str], new: Mapping[str, st
     )
 
 
+def set_property(tx: Tx, image: Image, name: str, value: str | None) -> None:
+    """Set one property, or remove it; the service's own ones are kept like this."""
+    wanted = {key: kept for key, kept in image.properties.items() if key != name}
+    if value is not None:
+        wanted[name] = value
+    set_properties(tx, image.id, image.properties, wanted)
+
+
 def forget(tx: Tx, id: str) -> bool:
     """Remove an image whose bytes are gone; its id stays taken. False when it was done already."""
-    for table in (tags, properties, members):
+    for table in (tags, properties, members, locations):
         tx.delete(table, table.c.image_id == id)
     where = sa.and_(images.c.id == id, images.c.status == PENDING_DELETE)
     if not tx.delete(images, where):
@@ -116,13 +128,41 @@ def in_status(tx: Tx, *statuses: str) -> list[Image]:
     return [Image(**{name: getattr(row, name) for name in _COLUMNS}) for row in rows]
 
 
-def usage(tx: Tx, project_id: str | None, *, without: str = "") -> tuple[int, int]:
-    """Return (bytes, number) of a project's images. without: an image that does not count."""
-    total = sa.func.coalesce(sa.func.sum(images.c.size), 0).label("total")
-    query = sa.select(total, sa.func.count().label("number")).where(
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the images of a project take: bytes in stores and in staging, numbers of images."""
+
+    stored_bytes: int
+    staged_bytes: int
+    images: int
+    uploading: int
+
+
+def usage(tx: Tx, project_id: str | None, *, without: str = "") -> Usage:
+    """Count a project's images. without: an image that does not count.
+
+    An image counts once for every store that holds it; bytes elsewhere do not count.
+    """
+    mine = sa.and_(
         images.c.project_id == project_id,
         images.c.status != PENDING_DELETE,
         images.c.id != without,
     )
-    row = tx.execute(query).one()
-    return int(row.total), int(row.number)
+    size = sa.func.coalesce(images.c.size, 0)
+    unfinished = images.c.status.in_((UPLOADING, IMPORTING))
+    row = tx.execute(
+        sa.select(
+            sa.func.count().label("number"),
+            sa.func.coalesce(sa.func.sum(sa.case((unfinished, size), else_=0)), 0).label("staged"),
+            sa.func.coalesce(
+                sa.func.sum(sa.case((sa.or_(unfinished, images.c.status == SAVING), 1), else_=0)),
+                0,
+            ).label("uploading"),
+        ).where(mine)
+    ).one()
+    held = tx.scalar(
+        sa.select(sa.func.sum(size))
+        .select_from(images.join(locations, locations.c.image_id == images.c.id))
+        .where(mine, locations.c.url.is_(None))
+    )
+    return Usage(int(held or 0), int(row.staged), int(row.number), int(row.uploading))

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gureum.core.db.types import JsonText, UtcDateTime
+from gureum.core.saga.store import saga_tables
 
 metadata = sa.MetaData()
 _BIN: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
@@ -78,6 +79,44 @@ members = sa.Table(
     **_BIN,
 )
 
+locations = sa.Table(
+    "image_locations",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("image_id", sa.String(36), sa.ForeignKey(images.c.id), nullable=False),
+    sa.Column("store", sa.String(64), nullable=False),
+    sa.Column("url", sa.Text),
+    sa.Column("about", JsonText, nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Index("image_locations_by_image", "image_id", "position"),
+    sa.Index("image_locations_by_status", "status"),
+    **_BIN,
+)
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("type", sa.String(30), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("project_id", sa.String(255)),
+    sa.Column("user_id", sa.String(64)),
+    sa.Column("image_id", sa.String(36)),
+    sa.Column("request_id", sa.String(64)),
+    sa.Column("input", JsonText, nullable=False),
+    sa.Column("result", JsonText),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("updated_at", UtcDateTime, nullable=False),
+    sa.Column("expires_at", UtcDateTime),
+    sa.Index("tasks_by_time", "created_at", "id"),
+    sa.Index("tasks_by_project", "project_id", "created_at", "id"),
+    sa.Index("tasks_by_image", "image_id", "created_at"),
+    sa.Index("tasks_by_end", "expires_at"),
+    **_BIN,
+)
+
 deleted_images = sa.Table(
     "deleted_images",
     metadata,
@@ -133,3 +172,5 @@ metadef_associations = sa.Table(
     sa.Index("metadef_associations_by_type", "name", "namespace"),
     **_BIN,
 )
+
+saga_tables(metadata)
