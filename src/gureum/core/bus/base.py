@@ -131,6 +131,11 @@ class Service:
         """Whether a request to topic and host (None: any of them) can be served here."""
         return self.topic == topic and host in (None, EVERY_HOST, self.host)
 
+    @property
+    def load(self) -> int:
+        """Requests that wait for a worker or have one."""
+        return self._waiting
+
     def deliver(self, delivery: Delivery) -> None:
         """Take a request; its answer goes to `delivery.reply_to`, for a repeated one again."""
         request = delivery.request
@@ -235,6 +240,8 @@ class Service:
 class Bus(ABC):
     """Carries contracts between processes. Thread-safe."""
 
+    _services: list[Service]
+
     def serve(
         self, contract: type[Contract], impl: object, host: str | None = None, *, workers: int = 4
     ) -> Service:
@@ -262,6 +269,21 @@ class Bus(ABC):
         }
         made = type(f"{contract.__name__}Client", (contract,), members)
         return cast(C, made())
+
+    def loads(self) -> list[tuple[tuple[str, str], float]]:
+        """Return the requests that wait or are worked on, by (topic, host), of what is served here."""
+        found: dict[tuple[str, str], float] = {}
+        for service in list(self._services):
+            key = (service.topic, service.host or "any")
+            found[key] = found.get(key, 0.0) + service.load
+        return list(found.items())
+
+    def depths(self) -> list[tuple[tuple[str], float]]:
+        """Return how many messages wait at the broker, by queue; none where there is no broker.
+
+        Raises: OSError.
+        """
+        return []
 
     @abstractmethod
     def close(self) -> None:

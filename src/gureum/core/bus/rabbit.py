@@ -293,6 +293,24 @@ class RabbitBus(Bus):
         for consumer in consumers:
             consumer.close()
 
+    def depths(self) -> list[tuple[tuple[str], float]]:
+        """Ask the broker about the queues that this process reads. Raises: OSError."""
+        names = {
+            call_queue(service.topic, host, kind).name
+            for service in list(self._services)
+            for host in (None, service.host)
+            for kind in ("call", "job")
+        }
+        try:
+            with connect(self._urls) as connection:
+                channel = connection.default_channel
+                return [
+                    ((name,), float(channel.queue_declare(name, passive=True).message_count))
+                    for name in sorted(names)
+                ]
+        except _FAILURES as error:
+            raise OSError(str(error)) from error
+
     def _received(self, service: Service, message: Message, ack: Callable[[], None]) -> None:
         routed = self._frame(message)
         if not isinstance(routed, Routed):
