@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("gureum.cli.down", "stop the cloud; guests keep running"),
     "status": ("gureum.cli.status", "what runs, where, and how well"),
     "logs": ("gureum.cli.logs", "read the logs"),
+    "top": ("gureum.cli.top", "operations, verbs under way, agents and memory, live"),
     "trace": ("gureum.cli.trace", "the whole story of a request, or of a server"),
     "doctor": ("gureum.cli.doctor", "what is wrong here, and the command that mends it"),
     "openrc": ("gureum.cli.openrc", "shell variables for the openstack client"),

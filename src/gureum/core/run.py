@@ -143,7 +143,18 @@ class Runtime:
             if self._bus is None:
                 url = self.config.get(BusOptions).transport_url
                 self._bus = open_bus(url, role=self._bus_role)
+                self._count_messages(self._bus)
             return self._bus
+
+    def _count_messages(self, bus: Bus) -> None:
+        self.metrics.gauge_from(
+            "gureum_bus_requests", "Requests of the bus that wait for a worker here or have one.",
+            ("topic", "host"), bus.loads, max_age_s=0.0,
+        )  # fmt: skip
+        self.metrics.gauge_from(
+            "gureum_bus_queue_messages", "Messages that wait at the broker, in queues read here.",
+            ("queue",), bus.depths,
+        )  # fmt: skip
 
     @property
     def client(self) -> HttpClient:

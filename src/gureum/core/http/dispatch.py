@@ -198,7 +198,6 @@ class Dispatcher:
         global_id = request.headers.get("x-openstack-request-id")
         if global_id is not None and _REQUEST_ID.match(global_id) is None:
             global_id = None
-        name = "unmatched"
         headers: list[tuple[str, str]] = []
         look = trace.is_look(request.method, global_id, request.headers.get(trace.STATE_HEADER))
         with (
@@ -213,10 +212,9 @@ class Dispatcher:
             ) as span,
         ):
             try:
-                response, name = self._answer(request, request_id, global_id, headers)
+                response = self._answer(request, request_id, global_id, headers)
             except ApiError as error:
                 response = self._refuse(error, request_id)
-                name = getattr(error, "operation", name)
             except (Stale, Unavailable) as error:
                 _log.warning("database busy", reason=str(error))
                 response = self._refuse(ServiceUnavailable(), request_id)
@@ -232,7 +230,7 @@ class Dispatcher:
                 response.headers.append((header, request_id))
             if request.method == "HEAD":
                 response.body = b""
-            span.name = f"{self.service.name} {name}"
+            span.name = f"{self.service.name} {request.operation}"
             span.end(
                 "answered",
                 failed=response.status >= 500,
@@ -242,7 +240,7 @@ class Dispatcher:
                 status=response.status,
             )
         if self._observe is not None:
-            self._observe(self.service.name, name, response.status, seconds)
+            self._observe(self.service.name, request.operation, response.status, seconds)
         return response
 
     def _refuse(self, error: ApiError, request_id: str) -> Response:
@@ -260,7 +258,7 @@ class Dispatcher:
         request_id: str,
         global_id: str | None,
         headers: list[tuple[str, str]],
-    ) -> tuple[Response, str]:
+    ) -> Response:
         match, project = self._route(request)
         version = self._version(request, headers)
         candidates = [op for op in match.operations if op.active(version)]
@@ -272,12 +270,12 @@ class Dispatcher:
                 f"Malformed request URL: URL's project_id '{project}' doesn't match Context's"
                 f" project_id '{ctx.project_id}'"
             )
+        request.operation = candidates[0].name
         body, op = self._body(request, candidates)
         if op.policy not in (PUBLIC,) and ctx.user_id is None:
             raise Unauthorized()
-        return self._run(
-            request, op, version, ctx, tuple(map(unquote, match.values)), body
-        ), op.name
+        request.operation = op.name
+        return self._run(request, op, version, ctx, tuple(map(unquote, match.values)), body)
 
     def _version(self, request: Request, headers: list[tuple[str, str]]) -> Version:
         if self.service.versions is None:
