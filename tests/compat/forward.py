@@ -27,7 +27,10 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 
 async def _serve(here: str, there: str) -> None:
+    under_way: set[asyncio.Task[None] | None] = set()  # the loop itself would forget them
+
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        under_way.add(asyncio.current_task())
         try:
             far_reader, far_writer = await _open(there)
         except OSError:
@@ -36,6 +39,7 @@ async def _serve(here: str, there: str) -> None:
         await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
         for end in (writer, far_writer):
             end.close()
+        under_way.discard(asyncio.current_task())
 
     kind, _, where = here.partition(":")
     if kind == "unix":

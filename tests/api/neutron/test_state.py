@@ -168,6 +168,13 @@ def test_l3_state(cloud):
     }
     cloud.state.router_statuses("n1", [], [StatusUpdate(floating["id"], "ACTIVE")])
     assert cloud.get(f"/floatingips/{floating['id']}")["status"] == "ACTIVE"
+    agent = cloud.get(f"/routers/{router['id']}/l3-agents", by="admin")[0]
+    path = f"/agents/{agent['id']}/l3-routers"
+    cloud.delete(f"{path}/{router['id']}", by="admin")  # it leads nowhere without an agent
+    assert cloud.get(f"/floatingips/{floating['id']}")["status"] == "DOWN"
+    cloud.call("POST", path, {"router_id": router["id"]}, by="admin", status=201)
+    cloud.state.router_statuses("n1", [], [StatusUpdate(floating["id"], "ACTIVE")])
+    assert cloud.get(f"/floatingips/{floating['id']}")["status"] == "ACTIVE"
     cloud.delete(f"/floatingips/{floating['id']}")
     cloud.call("PUT", f"/routers/{router['id']}/remove_router_interface", body, status=200)
     cloud.delete(f"/routers/{router['id']}")

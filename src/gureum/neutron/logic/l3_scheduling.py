@@ -73,11 +73,16 @@ def assign(tx: Tx, router_id: str, agent_id: str) -> str:
 
 
 def unassign(tx: Tx, router_id: str, agent_id: str) -> None:
-    """Take a router off an agent; its ports are bound nowhere."""
+    """Take a router off an agent; its ports are bound nowhere and its floating IPs lead nowhere."""
     items = changes.router_items(tx, router_id)
     c = t.router_l3_agents.c
     tx.delete(t.router_l3_agents, sa.and_(c.router_id == router_id, c.agent_id == agent_id))
-    _move_ports(tx, router_id, host_of(tx, router_id))
+    host = host_of(tx, router_id)
+    _move_ports(tx, router_id, host)
+    if not host:
+        c = t.floatingips.c
+        where = sa.and_(c.router_id == router_id, c.status != "DOWN")
+        tx.update(t.floatingips, where, status="DOWN", revision_number=c.revision_number + 1)
     changes.note(tx, items)
 
 
