@@ -44,6 +44,11 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
         "--bootstrap", action="store_true", help="first migrate and fill the databases"
     )
     parser.add_argument("--die-with", type=int, metavar="PID", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--admin",
+        metavar="HOST:PORT",
+        help="also tell /healthz, /readyz, /healthcheck and /metrics there",
+    )
     parser.add_argument("--ready-file", type=Path, help="made once every component has started")
 
 
@@ -98,6 +103,8 @@ def run_process(args: argparse.Namespace, config: Config, names: Sequence[str]) 
     if args.ready_file is not None:  # supervised: say how it is, also where no API listens
         own = f"{runtime.cloud.run_dir}/{args.process_name}.sock"
         runtime.http.mount(args.process_name, own, 0, nothing)
+    if args.admin:
+        runtime.http.mount(args.process_name, *_host_and_port(args.admin), nothing)
     process = Process(runtime, loaded, on_ready=_ready(args.ready_file))
     try:
         code = process.run()
@@ -110,6 +117,13 @@ def run_process(args: argparse.Namespace, config: Config, names: Sequence[str]) 
         LOG.error("cannot start", text=str(error))
         print(f"gureum: {error}", file=sys.stderr)
         return 75  # EX_TEMPFAIL: the supervisor tries again, the port may be freed
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise place.Unusable(f"--admin {text}: write it as 127.0.0.1:9100")
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def _bootstrap(runtime: Runtime) -> None:

@@ -1,7 +1,7 @@
 """The HTTP listeners of one process: all ports in one event loop, in one thread.
 
-Owns: sockets, uvicorn servers, draining, and `/healthz`, `/readyz` and `/metrics` beside each
-application.
+Owns: sockets, uvicorn servers, draining, and `/healthz`, `/readyz`, `/healthcheck` and `/metrics` beside
+each application.
 Must not: know what an application does. Follows: ASGI 3.0 (https://asgi.readthedocs.io).
 """
 
@@ -58,11 +58,17 @@ class HttpListeners:
     """The applications of this process. `mount` them, then `open`, `serve`, `drain`."""
 
     def __init__(
-        self, metrics: Metrics, health: Callable[[], dict[str, Health]], *, drain_s: float = 10.0
+        self,
+        metrics: Metrics,
+        health: Callable[[], dict[str, Health]],
+        *,
+        drain_s: float = 10.0,
+        disabled_file: str = "",
     ) -> None:
         self._metrics = metrics
         self._health = health
         self._drain_s = drain_s
+        self._disabled_file = disabled_file
         self._listeners: list[Listener] = []
         self._sockets: list[socket.socket] = []
         self._servers: list[uvicorn.Server] = []
@@ -151,28 +157,52 @@ class HttpListeners:
             bound.close()
         self._sockets.clear()
 
-    def answer(self, name: str, path: str, peer: str | None) -> tuple[int, str, bytes] | None:
+    def answer(
+        self, name: str, path: str, peer: str | None, *, as_json: bool = False
+    ) -> tuple[int, str, bytes] | None:
         """Status, content type and body of the paths that every port answers; None for others.
 
-        A port is ready when the component that mounted it is; the body tells of the others too.
+        A port is ready when the component that mounted it is; a process's own port when all are. The
+        body tells of the others too.
         """
         if path == "/healthz":
             return 200, "text/plain", b"ok\n"
         if path == "/readyz":
             states = self._health()
-            ready = self._ready and states.get(name, Health()).ok
+            reasons = self._reasons(name, states)
             body = {
-                "ready": ready,
+                "ready": not reasons,
+                "reasons": reasons,
                 "components": {
                     name: {"ok": state.ok, "text": state.text} for name, state in states.items()
                 },
             }
-            return 200 if ready else 503, "application/json", json.dumps(body).encode()
+            return 503 if reasons else 200, "application/json", json.dumps(body).encode()
+        if path == "/healthcheck":
+            return self._healthcheck(self._reasons(name, self._health()), as_json)
         if path == "/metrics":
             if not _is_local(peer):
                 return 403, "text/plain", b"metrics are read from this machine\n"
             return 200, CONTENT_TYPE, self._metrics.render()
         return None
+
+    def _reasons(self, name: str, states: dict[str, Health]) -> list[str]:
+        """Why a port is not ready; nothing when it is."""
+        if self._disabled_file and os.path.exists(self._disabled_file):
+            return ["DISABLED BY FILE"]
+        if not self._ready:
+            return ["stopping or starting"]
+        concerned = {name: states[name]} if name in states else states
+        return [f"{one}: {state.text}" for one, state in concerned.items() if not state.ok]
+
+    @staticmethod
+    def _healthcheck(reasons: list[str], as_json: bool) -> tuple[int, str, bytes]:
+        """As load balancers in front of OpenStack's APIs ask: OK, or 503 with the reasons."""
+        status, words = (503, reasons) if reasons else (200, ["OK"])
+        if as_json:
+            body = {"detailed": False, "reasons": words}
+            return status, "application/json", json.dumps(body).encode()
+        return status, "text/plain", "\n".join(words).encode()
 
 
 async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
@@ -185,7 +215,7 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 class _Beside:
     """An application with the paths of `HttpListeners.answer` beside it."""
 
-    _PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+    _PATHS = frozenset({"/healthz", "/readyz", "/healthcheck", "/metrics"})
 
     def __init__(self, listener: Listener, owner: HttpListeners) -> None:
         self._app = listener.app
@@ -197,7 +227,12 @@ class _Beside:
             await self._app(scope, receive, send)
             return
         peer = scope["client"][0] if scope.get("client") else None
-        answer = await asyncio.to_thread(self._owner.answer, self._name, scope["path"], peer)
+        as_json = any(
+            name == b"accept" and b"application/json" in value for name, value in scope["headers"]
+        )
+        answer = await asyncio.to_thread(
+            self._owner.answer, self._name, scope["path"], peer, as_json=as_json
+        )
         status, kind, body = answer or (404, "text/plain", b"")
         headers = [
             (b"content-type", kind.encode()),

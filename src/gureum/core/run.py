@@ -26,6 +26,7 @@ from gureum.core.http.client import HttpClient
 from gureum.core.http.edge import Pools
 from gureum.core.listen import Health, HttpListeners
 from gureum.core.metrics import Metrics
+from gureum.core.readiness import Probe, bus_probe, database_probe
 
 LOG = log.get(__name__)
 
@@ -91,6 +92,11 @@ class ProcessOptions:
     drain_s: float = option(
         "How long running requests may take at a stop.", default=10.0, unit="s", min=0, max=600
     )
+    healthcheck_disable_file: str = option(
+        "While this file is there, /healthcheck and /readyz say 503, so that a load balancer sends"
+        " nobody; what runs goes on.",
+        default="{run_dir}/healthcheck_disable",
+    )
 
 
 STOP_WAIT_S = 2.0
@@ -119,8 +125,12 @@ class Runtime:
         self.name = name
         self.cloud = config.get(CloudOptions)
         self.metrics = Metrics(name)
+        options = config.get(ProcessOptions)
         self.http = HttpListeners(
-            self.metrics, self.health, drain_s=config.get(ProcessOptions).drain_s
+            self.metrics,
+            self.health,
+            drain_s=options.drain_s,
+            disabled_file=options.healthcheck_disable_file,
         )
         self.stopping = threading.Event()
         self._bus_role = bus_role
@@ -130,6 +140,9 @@ class Runtime:
         self._pools: Pools | None = None
         self._lock = threading.RLock()
         self._components: list[Component] = []
+        self._starting = ""
+        self._needs: dict[str, set[str]] = {}
+        self._probes: dict[str, Probe] = {}
 
     @property
     def host(self) -> str:
@@ -144,6 +157,8 @@ class Runtime:
                 url = self.config.get(BusOptions).transport_url
                 self._bus = open_bus(url, role=self._bus_role)
                 self._count_messages(self._bus)
+                self._probes["bus"] = bus_probe(self._bus)
+            self._needed("bus")
             return self._bus
 
     def _count_messages(self, bus: Bus) -> None:
@@ -182,6 +197,8 @@ class Runtime:
                     pool_size=options.pool_size,
                     busy_timeout_s=options.busy_timeout_s,
                 )
+                self._probes[name] = database_probe(name, self._databases[name])
+            self._needed(name)
             return self._databases[name]
 
     def database_url(self, name: str) -> str:
@@ -200,11 +217,29 @@ class Runtime:
         return default + self.cloud.port_offset
 
     def health(self) -> dict[str, Health]:
-        """The state of every component of this process."""
-        return {component.name: component.health() for component in self._components}
+        """The state of every component of this process, and of what each stands on."""
+        return {component.name: self._health_of(component) for component in self._components}
 
-    def track(self, component: "Component") -> None:
-        """Count a component as running."""
+    def _health_of(self, component: "Component") -> Health:
+        own = component.health()
+        needs = sorted(self._needs.get(component.name, ()))
+        probes = [self._probes[need] for need in needs if need in self._probes]
+        troubles = [text for text in (probe.trouble() for probe in probes) if text]
+        if not troubles:
+            return own
+        return Health(False, "; ".join(filter(None, [*troubles, own.text])))
+
+    def _needed(self, what: str) -> None:
+        if self._starting:
+            self._needs.setdefault(self._starting, set()).add(what)
+
+    def start(self, component: "Component") -> None:
+        """Start a component, note what it asks for meanwhile, and count it as running."""
+        self._starting = component.name
+        try:
+            component.start(self)
+        finally:
+            self._starting = ""
         self._components.append(component)
 
     def close(self) -> None:
@@ -284,8 +319,7 @@ class Process:
         for component in self.components:
             LOG.info("component starts", component=component.name)
             self._started.append(component)
-            component.start(self.runtime)
-            self.runtime.track(component)
+            self.runtime.start(component)
         self.runtime.http.open()
         self.runtime.http.serve()
         LOG.info(

@@ -119,6 +119,7 @@ def test_readyz_is_503_while_a_component_is_unwell(runtime):
         url = f"http://127.0.0.1:{toy.port}/readyz"
         assert httpx.get(url).json() == {
             "ready": True,
+            "reasons": [],
             "components": {
                 "toy": {"ok": True, "text": ""},
                 "other": {"ok": True, "text": ""},

@@ -285,6 +285,10 @@ class Bus(ABC):
         """
         return []
 
+    def trouble(self) -> str:
+        """Say why nothing can be carried now; "" when it can."""
+        return ""
+
     @abstractmethod
     def close(self) -> None:
         """Stop every service and connection of this process."""

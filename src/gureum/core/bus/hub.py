@@ -374,6 +374,10 @@ class LeafBus(_RoutedBus):
             if self._uplink.connection is not None:
                 self._uplink.connection.send(Unserve(service.topic, service.host))
 
+    def trouble(self) -> str:
+        """Say that the hub is not there."""
+        return "" if self.connected.is_set() else f"the bus is gone: no hub at {self._path}"
+
     def close(self) -> None:
         """Leave the hub and stop every service."""
         self._closing.set()

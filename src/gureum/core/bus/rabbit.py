@@ -427,6 +427,14 @@ class RabbitBus(Bus):
                 answers.put(reply)
         ack()
 
+    def trouble(self) -> str:
+        """Say that a connection to the broker is missing."""
+        consumers = [self._replies()]
+        with self._lock:
+            consumers += [one for made in self._consumers.values() for one in made]
+        down = sum(1 for consumer in consumers if not consumer.ready.is_set())
+        return f"the bus is gone: {down} of {len(consumers)} connections are down" if down else ""
+
     def close(self) -> None:
         """Stop every service and connection."""
         for service in list(self._services):
