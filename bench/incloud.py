@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
 from gureum import components
 from gureum.core.config import Config, loads
 from gureum.core.http.client import HttpReply

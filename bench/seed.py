@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
+from incloud import InCloud
+
 from gureum.core.db import Database
 from gureum.core.db.types import utc_now
 from gureum.neutron.store import tables as n
@@ -19,7 +21,6 @@ from gureum.nova.drivers.fake import FakeDriver, FakeHost
 from gureum.nova.store import tables as v
 from gureum.placement.store import tables as p
 from gureum.placement.store.providers import next_revision
-from incloud import InCloud
 
 AT_ONCE = 2000
 TRAITS = ("COMPUTE_NODE", "COMPUTE_NET_ATTACH_INTERFACE", "HW_CPU_X86_SSE2", "HW_CPU_X86_AVX")

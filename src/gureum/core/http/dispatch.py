@@ -18,8 +18,8 @@ import msgspec
 
 from gureum.core import log, trace
 from gureum.core.context import Context, anonymous, log_ids, new_request_id
-from gureum.core.db import Conflict as RowConflict
 from gureum.core.db import CommitUnknown, Database, Stale, Unavailable
+from gureum.core.db import Conflict as RowConflict
 from gureum.core.http.messages import Request, Response
 from gureum.core.http.routes import Match, Routes
 from gureum.core.policy.rules import Policy

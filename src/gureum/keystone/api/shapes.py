@@ -39,7 +39,7 @@ def shown(ctx: Context, kind: str, row: Any) -> dict[str, Any]:
     return values
 
 
-def page(ctx: Context, kind: str, rows: Sequence[Row], query: Any, limit: int | None) -> Page:
+def page(ctx: Context, kind: str, rows: Sequence[Any], query: Any, limit: int | None) -> Page:
     """Return a page of a list; a full page names the next one."""
     more = None
     if limit is not None and len(rows) == limit:
