@@ -7,7 +7,6 @@ from typing import Any
 
 from gureum.core.context import Context
 from gureum.core.spec import Id, Integer, InvalidField, Json, Page, String, Struct
-from gureum.keystone.store.entities import Row
 
 
 class ListQuery(Struct, extra="keep"):
