@@ -3,6 +3,7 @@
 import random
 import uuid
 
+import benchpath  # noqa: F401 (first: it makes incloud importable)
 import pytest
 from incloud import InCloud
 

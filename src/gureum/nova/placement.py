@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gureum.placement.client import Room
+
 VCPU = "VCPU"
 MEMORY_MB = "MEMORY_MB"
 DISK_GB = "DISK_GB"
@@ -33,12 +35,8 @@ class PlacementConflict(PlacementError):
     retryable = True
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a provider has of a class (allocation ratio and reservation applied) and what is taken."""
-
-    capacity: int
-    used: int
+Usage = Room
+"""What a provider has of a class (allocation ratio and reservation applied) and what is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +98,12 @@ class Placement(Protocol):
         *,
         project_id: str,
         user_id: str,
+        new: bool = False,
     ) -> None:
-        """Take room for a consumer that holds nothing. Raises: PlacementConflict."""
+        """Take room for a consumer that holds nothing. Raises: PlacementConflict.
+
+        new: it was never given any, as far as the caller knows.
+        """
         ...
 
     def release(self, consumer_id: str) -> None:

@@ -42,17 +42,14 @@ class ClientPlacement:
         """Return providers with room and the traits."""
         query = CandidateQuery(resources, required, forbidden, limit=limit)
         found = _asked(lambda: self._client.candidates(query))
+        summaries = found.provider_summaries
         candidates = []
-        for request in found.requests:
-            if len(request.amounts) != 1:
+        for request in found.allocation_requests:
+            if len(request.allocations) != 1:
                 continue  # a server is on one provider
-            ((provider_id, amounts),) = request.amounts.items()
-            summary = found.summaries[provider_id]
-            usages = {
-                name: Usage(capacity, summary.used.get(name, 0))
-                for name, capacity in summary.capacity.items()
-            }
-            candidates.append(Candidate(provider_id, amounts, usages))
+            ((provider_id, amounts),) = request.allocations.items()
+            rooms = summaries[provider_id].resources
+            candidates.append(Candidate(provider_id, amounts.resources, rooms))
         return candidates
 
     def usages(self, provider_id: str) -> dict[str, Usage] | None:
@@ -72,12 +69,13 @@ class ClientPlacement:
         *,
         project_id: str,
         user_id: str,
+        new: bool = False,
     ) -> None:
         """Take room for a consumer."""
         amounts = {provider_id: resources}
         _asked(
             lambda: self._client.allocate(
-                consumer_id, amounts, project_id=project_id, user_id=user_id
+                consumer_id, amounts, project_id=project_id, user_id=user_id, new=new
             )
         )
 

@@ -11,41 +11,53 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
+
 from gureum.core.http.client import HttpReply, RemoteError
 from gureum.keystone.client import Session, error_text
 
-_VERSION = {"OpenStack-API-Version": "placement 1.39"}
+_VERSION = "placement 1.39"
 
 
 class Refused(Exception):
     """Placement refused a write: no room, or a generation that is not the present one."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderSummary:
-    """A provider as candidates show it. capacity and used by resource class."""
+class Room(msgspec.Struct, frozen=True):
+    """What a provider has of a class (allocation ratio and reservation applied) and what is taken."""
 
-    uuid: str
-    capacity: Mapping[str, int]
-    used: Mapping[str, int]
-    traits: frozenset[str]
-    root_uuid: str
+    capacity: int
+    used: int
 
-
-@dataclass(frozen=True, slots=True)
-class CandidateRequest:
-    """One way to satisfy a request: amounts by provider and class, and providers by group."""
-
-    amounts: Mapping[str, Mapping[str, int]]
-    mappings: Mapping[str, Sequence[str]]
+    @property
+    def free(self) -> int:
+        """What is left."""
+        return self.capacity - self.used
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class ProviderSummary(msgspec.Struct, frozen=True):
+    """A provider as candidates show it: room by resource class."""
+
+    resources: dict[str, Room]
+
+
+class Amounts(msgspec.Struct, frozen=True):
+    """What a candidate takes of one provider, by resource class."""
+
+    resources: dict[str, int]
+
+
+class CandidateRequest(msgspec.Struct, frozen=True):
+    """One way to satisfy a request: amounts by provider."""
+
+    allocations: dict[str, Amounts]
+
+
+class Candidates(msgspec.Struct, frozen=True):
     """The answer to a request for candidates."""
 
-    requests: Sequence[CandidateRequest]
-    summaries: Mapping[str, ProviderSummary]
+    allocation_requests: list[CandidateRequest]
+    provider_summaries: dict[str, ProviderSummary]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +103,16 @@ class PlacementClient:
         self._session = session
 
     def _call(
-        self, method: str, path: str, json: Any = None, ok: Sequence[int] = (200, 201, 204)
+        self,
+        method: str,
+        path: str,
+        json: Any = None,
+        ok: Sequence[int] = (200, 201, 204),
+        *,
+        version: str = _VERSION,
     ) -> HttpReply:
-        reply = self._session.request(method, "placement", path, json=json, headers=_VERSION)
+        headers = {"OpenStack-API-Version": version}
+        reply = self._session.request(method, "placement", path, json=json, headers=headers)
         if reply.status == 409 and 409 not in ok:
             raise Refused(error_text(reply))
         if reply.status not in ok:
@@ -203,17 +222,9 @@ class PlacementClient:
             pairs.append(("in_tree", query.in_tree))
         if query.limit:
             pairs.append(("limit", str(query.limit)))
-        body = self._call("GET", f"/allocation_candidates?{urlencode(pairs)}").json()
-        return Candidates(
-            [
-                CandidateRequest(
-                    {uuid: mine["resources"] for uuid, mine in item["allocations"].items()},
-                    item["mappings"],
-                )
-                for item in body["allocation_requests"]
-            ],
-            {uuid: _summary(uuid, item) for uuid, item in body["provider_summaries"].items()},
-        )
+        path = f"/allocation_candidates?{urlencode(pairs)}"
+        reply = self._call("GET", path, version=_least_version(query))
+        return msgspec.json.decode(reply.body, type=Candidates)
 
     def held(self, consumer_uuid: str) -> Held:
         """Return what a consumer holds."""
@@ -229,31 +240,35 @@ class PlacementClient:
         project_id: str,
         user_id: str,
         consumer_type: str = "INSTANCE",
+        new: bool = False,
     ) -> None:
-        """Let a consumer hold exactly this; the same again changes nothing. Raises: Refused."""
-        held = self.held(consumer_uuid)
-        if held.amounts == amounts:
-            return
-        body = {
+        """Let a consumer hold exactly this; the same again changes nothing. Raises: Refused.
+
+        new: it most likely holds nothing, so it is not asked first.
+        """
+        body: dict[str, Any] = {
             "allocations": {uuid: {"resources": dict(mine)} for uuid, mine in amounts.items()},
             "project_id": project_id,
             "user_id": user_id,
-            "consumer_generation": held.generation,
+            "consumer_generation": None,
             "consumer_type": consumer_type,
         }
-        self._call("PUT", f"/allocations/{consumer_uuid}", body)
+        path = f"/allocations/{consumer_uuid}"
+        if new and self._call("PUT", path, body, ok=(204, 409)).status == 204:
+            return
+        held = self.held(consumer_uuid)
+        if held.amounts == amounts:
+            return
+        body["consumer_generation"] = held.generation
+        self._call("PUT", path, body)
 
     def release(self, consumer_uuid: str) -> None:
         """Let a consumer hold nothing; an unknown one is fine."""
         self._call("DELETE", f"/allocations/{consumer_uuid}", ok=(204, 404))
 
 
-def _summary(uuid: str, item: Mapping[str, Any]) -> ProviderSummary:
-    resources = item["resources"]
-    return ProviderSummary(
-        uuid,
-        {name: values["capacity"] for name, values in resources.items()},
-        {name: values["used"] for name, values in resources.items()},
-        frozenset(item.get("traits", ())),
-        item.get("root_provider_uuid", uuid),
-    )
+def _least_version(query: CandidateQuery) -> str:
+    """Return the oldest microversion that can ask this: newer ones say more of every provider."""
+    if query.forbidden or query.member_of or query.in_tree:
+        return _VERSION
+    return "placement 1.17" if query.required else "placement 1.16"

@@ -88,15 +88,16 @@ def _host(client: PlacementClient, name: str, vcpus: int = 4, traits: Any = ()) 
 def test_candidates_are_the_hosts_with_room_and_traits(client):
     one, two = _host(client, "one", traits=["CUSTOM_GOLD"]), _host(client, "two")
     found = client.candidates(CandidateQuery({"VCPU": 2, "MEMORY_MB": 1024}))
-    assert {uuid for item in found.requests for uuid in item.amounts} == {one, two}
-    assert found.summaries[one].capacity == {"VCPU": 4, "MEMORY_MB": 3584}
+    assert {uuid for item in found.allocation_requests for uuid in item.allocations} == {one, two}
+    room = found.provider_summaries[one].resources
+    assert {name: one.capacity for name, one in room.items()} == {"VCPU": 4, "MEMORY_MB": 3584}
     gold = client.candidates(CandidateQuery({"VCPU": 2}, required=["CUSTOM_GOLD"]))
-    assert [list(item.amounts) for item in gold.requests] == [[one]]
+    assert [list(item.allocations) for item in gold.allocation_requests] == [[one]]
     plain = client.candidates(CandidateQuery({"VCPU": 2}, forbidden=["CUSTOM_GOLD"]))
-    assert [list(item.amounts) for item in plain.requests] == [[two]]
+    assert [list(item.allocations) for item in plain.allocation_requests] == [[two]]
     client.allocate(str(uuid.uuid4()), {one: {"VCPU": 4}}, project_id="p", user_id="u")
     left = client.candidates(CandidateQuery({"VCPU": 1}))
-    assert [list(item.amounts) for item in left.requests] == [[two]]
+    assert [list(item.allocations) for item in left.allocation_requests] == [[two]]
 
 
 def test_parallel_allocations_never_exceed_the_capacity(client):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as changed
 
 from gureum.nova.agent.contract import CpuInfo, Inventory
 from gureum.nova.scheduler import filters
@@ -31,19 +32,19 @@ def ask(name, *, host=HOST, options=None, placed=(), **request):
 
 
 def aggregated(**metadata):
-    return replace(HOST, aggregates=(AggregateFacts("a", metadata),))
+    return changed(HOST, aggregates=(AggregateFacts("a", metadata),))
 
 
 def test_compute_filter_wants_an_enabled_service_that_is_up():
     assert ask("ComputeFilter") is None
-    assert ask("ComputeFilter", host=replace(HOST, up=False)) == "the compute service is down"
-    assert ask("ComputeFilter", host=replace(HOST, disabled=True)) == (
+    assert ask("ComputeFilter", host=changed(HOST, up=False)) == "the compute service is down"
+    assert ask("ComputeFilter", host=changed(HOST, disabled=True)) == (
         "the compute service is disabled"
     )
 
 
 def test_zone_filter():
-    east = replace(aggregated(availability_zone="east"), zone="east")
+    east = changed(aggregated(availability_zone="east"), zone="east")
     assert ask("AvailabilityZoneFilter", zone=None) is None
     assert ask("AvailabilityZoneFilter", zone="nova") is None
     assert ask("AvailabilityZoneFilter", zone="east", host=east) is None
@@ -96,7 +97,7 @@ def test_image_properties_filter(properties, passes):
 
 def test_anti_affinity_counts_members():
     group = Group("g", "anti-affinity", members=("m1", "m2"))
-    near = replace(HOST, near=frozenset({"m1"}))
+    near = changed(HOST, near=frozenset({"m1"}))
     name = "ServerGroupAntiAffinityFilter"
     assert ask(name, group=group) is None
     assert ask(name, group=group, host=near) is not None
@@ -109,11 +110,11 @@ def test_affinity_follows_placed_members():
     name = "ServerGroupAffinityFilter"
     assert ask(name, group=group) is None  # the first member may go anywhere
     assert ask(name, group=group, placed={"m1"}) is not None
-    assert ask(name, group=group, placed={"m1"}, host=replace(HOST, near=frozenset({"m1"}))) is None
+    assert ask(name, group=group, placed={"m1"}, host=changed(HOST, near=frozenset({"m1"}))) is None
 
 
 def test_same_and_different_host_hints():
-    near = replace(HOST, near=frozenset({"a"}))
+    near = changed(HOST, near=frozenset({"a"}))
     assert ask("SameHostFilter", hints={"same_host": "a"}, host=near) is None
     assert ask("SameHostFilter", hints={"same_host": ["a"]}) is not None
     assert ask("DifferentHostFilter", hints={"different_host": ["a", "b"]}, host=near) is not None
@@ -134,7 +135,7 @@ def test_aggregate_filters():
 
 def test_load_filters():
     few = FilterSchedulerOptions(max_instances_per_host=3, max_io_ops_per_host=2)
-    crowded = replace(HOST, servers=3, building=2)
+    crowded = changed(HOST, servers=3, building=2)
     for name in ("NumInstancesFilter", "IoOpsFilter"):
         assert ask(name, options=few) is None
         assert ask(name, options=few, host=crowded) is not None
@@ -150,30 +151,34 @@ def test_classic_class_paths_are_understood():
 
 
 def full(host, used):
-    return replace(HOST, host=host, node=f"n-{host}", building=0,
+    return changed(HOST, host=host, node=f"n-{host}", building=0,
                    room={"MEMORY_MB": Room(100, used), "VCPU": Room(10, 0), "DISK_GB": Room(9, 0)})
+
+
+def shown(hosts, weights):
+    return {host.node: weights.shown(host) for host in hosts}
 
 
 def test_weighers_spread_and_stack():
     hosts = [full("a", 50), full("b", 0), full("c", 100)]
-    spread = weigh(hosts, REQUEST, FilterSchedulerOptions())
+    spread = shown(hosts, weigh(hosts, REQUEST, FilterSchedulerOptions()))
     assert spread == {
         "n-a": {"RAMWeigher": 0.5, "sum": 0.5}, "n-b": {"RAMWeigher": 1.0, "sum": 1.0},
         "n-c": {"RAMWeigher": 0.0, "sum": 0.0},
     }
-    stack = weigh(hosts, REQUEST, FilterSchedulerOptions(ram_weight_multiplier=-1.0))
+    stack = shown(hosts, weigh(hosts, REQUEST, FilterSchedulerOptions(ram_weight_multiplier=-1.0)))
     assert max(stack, key=lambda node: stack[node]["sum"]) == "n-c"
 
 
 def test_building_servers_push_away():
-    hosts = [replace(full("a", 0), building=3), full("b", 0)]
-    weights = weigh(hosts, REQUEST, FilterSchedulerOptions())
+    hosts = [changed(full("a", 0), building=3), full("b", 0)]
+    weights = shown(hosts, weigh(hosts, REQUEST, FilterSchedulerOptions()))
     assert weights["n-a"]["IoOpsWeigher"] == -1.0 and weights["n-b"]["sum"] == 0.0
 
 
 def test_soft_group_policies():
-    hosts = [replace(full("a", 0), near=frozenset({"m1"})), full("b", 0)]
+    hosts = [changed(full("a", 0), near=frozenset({"m1"})), full("b", 0)]
     for policy, best in (("soft-affinity", "n-a"), ("soft-anti-affinity", "n-b")):
         request = replace(REQUEST, group=Group("g", policy, members=("m1",)))
-        weights = weigh(hosts, request, FilterSchedulerOptions())
+        weights = shown(hosts, weigh(hosts, request, FilterSchedulerOptions()))
         assert max(weights, key=lambda node: weights[node]["sum"]) == best

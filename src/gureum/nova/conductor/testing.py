@@ -74,6 +74,7 @@ class MemoryPlacement:
         *,
         project_id: str,
         user_id: str,
+        new: bool = False,
     ) -> None:
         """Take room."""
         with self.lock:

@@ -87,7 +87,8 @@ def gather(
     for entry in entries:
         by_cell.setdefault(entry.cell, []).append(entry.row)
     with deps.api.read() as tx:
-        zones = aggregates.zones_of_hosts(tx)
+        places = {entry.row.host for entry in entries if entry.row.host}
+        zones = aggregates.zones_of_hosts(tx, places) if places else {}
         server_groups = (
             {entry.row.id: groups.groups_of_server(tx, entry.row.id) for entry in entries}
             if with_groups

@@ -3,11 +3,13 @@
 Follows docs/adr/0003-sagas.md. A server that no host was found for moves to nova_cell0.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from gureum.core.bus.contract import AgentError, BusTimeout
+from gureum.core.db.engine import Tx
 from gureum.core.db.types import utc_now
 from gureum.core.saga.model import Result, Retry, Saga, SagaAbort, Step
 from gureum.nova.agent.contract import (
@@ -39,8 +41,7 @@ from gureum.nova.sagas.server_rows import (
     write_server,
 )
 from gureum.nova.scheduler.contract import SelectedHost, Selection
-from gureum.nova.scheduler.hosts import load_hosts
-from gureum.nova.store import hosts, mappings
+from gureum.nova.store import aggregates, hosts, mappings
 from gureum.nova.store import servers as store
 from gureum.nova.store.tables import CELL0
 
@@ -61,11 +62,12 @@ SPAWN_TIMEOUT_S = 1800.0
 def claim_host(step: Context) -> Result:
     """Find a host and take its room in placement."""
     row, failed = server_of(step), [seen.result["host"] for seen in step.earlier if seen.result]
-    held = step.deps.placement.allocation(step.resource_id)
-    chosen = _host_of_provider(step, held.by_provider) if held.by_provider else None
+    first = step.round == 0 and step.tries == 1  # nothing can be held yet
+    chosen = None if first else _held(step)
     if chosen is None or chosen["host"] in failed:
-        step.deps.placement.release(step.resource_id)
-        chosen = _claim(step, row, failed)
+        if not first:
+            step.deps.placement.release(step.resource_id)
+        chosen = _claim(step, row, failed, first=first)
     write_server(
         step, step.deps.own, host=chosen["host"], node=chosen["node"],
         availability_zone=chosen["zone"],
@@ -73,30 +75,21 @@ def claim_host(step: Context) -> Result:
     return chosen
 
 
-def _host_of_provider(step: Context, held: Any) -> dict[str, str] | None:
+def _held(step: Context) -> dict[str, str] | None:
     """Return the host that an earlier try of this step claimed."""
+    held = step.deps.placement.allocation(step.resource_id)
     with step.deps.own.read() as tx:
-        nodes = {node.id: node for node in hosts.list_nodes(tx)}
-    node = next((nodes[provider] for provider in held if provider in nodes), None)
+        found = (hosts.node_of_provider(tx, provider) for provider in held.by_provider)
+        node = next((one for one in found if one is not None), None)
     if node is None:
         return None
-    zone = _zone_of_host(step, node.host)
+    with step.deps.api.read() as tx:
+        zones = aggregates.zones_of_hosts(tx, [node.host])
+    zone = zones.get(node.host, step.deps.nova.default_availability_zone)
     return {"host": node.host, "node": node.hypervisor_hostname, "zone": zone}
 
 
-def _zone_of_host(step: Context, host: str) -> str:
-    found = load_hosts(
-        step.deps.api,
-        [step.deps.own],
-        interesting=(),
-        service_down_time_s=step.deps.nova.service_down_time,
-        default_zone=step.deps.nova.default_availability_zone,
-    )
-    zones = [state.zone for state in found if state.host == host]
-    return zones[0] if zones else step.deps.nova.default_availability_zone
-
-
-def _claim(step: Context, row: Any, failed: list[str]) -> dict[str, str]:
+def _claim(step: Context, row: Any, failed: list[str], *, first: bool) -> dict[str, str]:
     request = request_of(step)
     with step.deps.api.read() as tx:
         asked = schedule_request(tx, request, row, exclude_hosts=failed)
@@ -109,34 +102,41 @@ def _claim(step: Context, row: Any, failed: list[str]) -> dict[str, str]:
             try:
                 step.deps.placement.allocate(
                     step.resource_id, host.provider_id, host.resources,
-                    project_id=row.project_id, user_id=row.user_id,
+                    project_id=row.project_id, user_id=row.user_id, new=first,
                 )  # fmt: skip
             except PlacementConflict as error:
                 conflict = error
                 continue
-            _note_decision(step, selection, host)
+            step.at_mark(_decision(step, selection, host))
             return {"host": host.host, "node": host.node, "zone": host.zone}
     assert conflict is not None
     raise conflict
 
 
-def _note_decision(step: Context, selection: Selection, chosen: SelectedHost | None) -> None:
-    """Keep why; a decision that is made twice is kept twice."""
-    with step.deps.own.write() as tx:
+def _decision(
+    step: Context, selection: Selection, chosen: SelectedHost | None
+) -> Callable[[Tx], None]:
+    """Return what keeps why; a decision that is made twice is kept twice."""
+    explanation = {
+        **asdict(selection.explanation),
+        "hosts_in_order": [host.host for host in selection.hosts],
+    }
+
+    def write(tx: Tx) -> None:
         store.add_schedule_record(
             tx,
             step.resource_id,
             request_id=step.requester.request_id,
             chosen_host=None if chosen is None else chosen.host,
-            explanation={
-                **asdict(selection.explanation),
-                "hosts_in_order": [host.host for host in selection.hosts],
-            },
+            explanation=explanation,
         )
+
+    return write
 
 
 def _no_valid_host(step: Context, selection: Selection) -> SagaAbort:
-    _note_decision(step, selection, None)
+    with step.deps.own.write() as tx:
+        _decision(step, selection, None)(tx)
     explanation = selection.explanation
     text = explanation.text()
     if step.setbacks:

@@ -7,6 +7,9 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
+
+from msgspec.structs import replace as with_room
 
 from gureum.core import log
 from gureum.core.db.engine import Database
@@ -21,9 +24,9 @@ from gureum.nova.scheduler.contract import (
     SelectedHost,
     Selection,
 )
-from gureum.nova.scheduler.filters import Asked, named, servers_named
-from gureum.nova.scheduler.hosts import HostState, Room, load_hosts
-from gureum.nova.scheduler.weighers import weigh
+from gureum.nova.scheduler.filters import Asked, named, passes_all, servers_named
+from gureum.nova.scheduler.hosts import HostState, KnownHosts
+from gureum.nova.scheduler.weighers import Weights, weigh
 
 LOG = log.get(__name__)
 
@@ -32,6 +35,12 @@ _QUIET = ("RequestedDestination", "Retry")
 """Questions that are only worth a line when they refused somebody."""
 EXPLAINED_HOSTS = 20
 """How many hosts placement is asked about when it offered none."""
+WEIGHED_HOSTS = 20
+REFUSED_SHOWN = 20
+"""How many hosts the record of a successful decision names: it is kept for every server."""
+COUNTING = "NumInstancesFilter"
+COUNT_FACT = "num_instances"
+"""What asks how many servers are on each host."""
 
 
 def resources_of(request: ScheduleRequest) -> dict[str, int]:
@@ -67,19 +76,33 @@ class HostChooser(Scheduler):
         *,
         draw: random.Random | None = None,
     ) -> None:
-        self._api = api
-        self._cells = tuple(cells)
+        self._known = KnownHosts(
+            api,
+            cells,
+            service_down_time_s=nova.service_down_time,
+            default_zone=nova.default_availability_zone,
+        )
         self._placement = placement
         self._options = options
         self._scheduler = scheduler
         self._nova = nova
         self._filters = named(options.enabled_filters)
+        self._counts_servers = any(name == COUNTING for name, _ in self._filters)
         self._draw = draw or random.Random()
 
     def select(self, request: ScheduleRequest) -> Selection:
         """Return the best hosts for a server."""
         if request.zone is None and self._nova.default_schedule_zone:
             request = replace(request, zone=self._nova.default_schedule_zone)
+        selection = self._select(request, fresh=False)
+        if not selection.hosts and refused_by(selection, "ComputeFilter"):
+            selection = self._select(request, fresh=True)  # a host may just have reported
+        if not selection.hosts:
+            LOG.warning("no valid host", server_id=request.server_id,
+                        why=selection.explanation.text())
+        return selection
+
+    def _select(self, request: ScheduleRequest, *, fresh: bool) -> Selection:
         resources = resources_of(request)
         required, forbidden = traits_of(request)
         candidates = self._placement.candidates(
@@ -88,21 +111,20 @@ class HostChooser(Scheduler):
             forbidden=forbidden,
             limit=self._scheduler.max_placement_results,
         )
-        hosts = load_hosts(
-            self._api,
-            self._cells,
+        hosts = self._known.now(
             interesting=servers_named(request),
-            service_down_time_s=self._nova.service_down_time,
-            default_zone=self._nova.default_availability_zone,
+            counted=self._counts_servers or any(COUNT_FACT in key for key in request.extra_specs),
+            fresh=fresh,
         )
         refused = Refused(len(hosts))
         left = self._offered(hosts, candidates, resources, refused)
         left = self._wanted(left, request, refused)
         if request.force_host is None and request.force_node is None:
             left = self._filtered(left, hosts, request, refused)
-        weights = weigh(left, request, self._options) if left else {}
+        weights = weigh(left, request, self._options) if left else Weights()
         ordered = self._ordered(left, weights)
-        selection = Selection(
+        shown = ordered[: max(request.limit, WEIGHED_HOSTS)]
+        return Selection(
             tuple(
                 SelectedHost(
                     host=host.host,
@@ -110,16 +132,12 @@ class HostChooser(Scheduler):
                     provider_id=host.provider_id,
                     zone=host.zone,
                     resources=dict(resources),
-                    weight=weights[host.node]["sum"],
+                    weight=weights.total(host),
                 )
                 for host in ordered[: request.limit]
             ),
-            refused.explanation(weights),
+            refused.explanation({host.node: weights.shown(host) for host in shown}),
         )
-        if not selection.hosts:
-            LOG.warning("no valid host", server_id=request.server_id,
-                        why=selection.explanation.text())
-        return selection
 
     def _offered(
         self,
@@ -134,7 +152,7 @@ class HostChooser(Scheduler):
         for host in hosts:
             candidate = by_provider.get(host.provider_id)
             if candidate is not None:
-                left.append(replace(host, room=_room(candidate.usages)))
+                left.append(with_room(host, room=candidate.usages))
                 continue
             why = "no room, or a required trait is missing"
             if explained > 0:
@@ -152,20 +170,24 @@ class HostChooser(Scheduler):
         """Keep the hosts that were asked for by name and have not failed already."""
         host_name = request.force_host or request.requested_host
         node_name = request.force_node or request.requested_node
-        out = {
-            host: "another host was asked for"
-            for host in hosts
-            if (host_name and host.host != host_name) or (node_name and host.node != node_name)
-        }
-        refused.add("RequestedDestination", len(hosts), out)
-        left = [host for host in hosts if host not in out]
-        failed = {
-            host: "the server failed there already"
-            for host in left
-            if host.host in request.exclude_hosts
-        }
-        refused.add("Retry", len(left), failed)
-        return [host for host in left if host not in failed]
+        left = list(hosts)
+        if host_name or node_name:
+            out = {
+                host: "another host was asked for"
+                for host in hosts
+                if (host_name and host.host != host_name) or (node_name and host.node != node_name)
+            }
+            refused.add("RequestedDestination", len(hosts), out)
+            left = [host for host in hosts if host not in out]
+        if request.exclude_hosts:
+            failed = {
+                host: "the server failed there already"
+                for host in left
+                if host.host in request.exclude_hosts
+            }
+            refused.add("Retry", len(left), failed)
+            left = [host for host in left if host not in failed]
+        return left
 
     def _filtered(
         self,
@@ -174,23 +196,27 @@ class HostChooser(Scheduler):
         request: ScheduleRequest,
         refused: "Refused",
     ) -> list[HostState]:
-        members = frozenset(request.group.members if request.group else ())
-        placed = frozenset[str]().union(*(host.near for host in hosts)) & members
+        placed: frozenset[str] = frozenset()
+        if request.group is not None:
+            near = frozenset[str]().union(*(host.near for host in hosts))
+            placed = near & frozenset(request.group.members)
         asked = Asked(request, self._options, placed)
         for name, question in self._filters:
+            if passes_all(name, asked):
+                refused.add(name, len(left), {})
+                continue
             out = {}
             for host in left:
                 why = question(host, asked)
                 if why is not None:
                     out[host] = why
             refused.add(name, len(left), out)
-            left = [host for host in left if host not in out]
+            if out:
+                left = [host for host in left if host not in out]
         return left
 
-    def _ordered(
-        self, hosts: Iterable[HostState], weights: Mapping[str, Mapping[str, float]]
-    ) -> list[HostState]:
-        ordered = sorted(hosts, key=lambda host: (-weights[host.node]["sum"], host.host))
+    def _ordered(self, hosts: Iterable[HostState], weights: Weights) -> list[HostState]:
+        ordered = sorted(hosts, key=lambda host: (-weights.total(host), host.host))
         best = ordered[: self._options.host_subset_size]
         if len(best) > 1:
             first = self._draw.choice(best)
@@ -223,8 +249,16 @@ class Refused:
             self._hosts[host.host] = f"{name}: {(inside or {}).get(host, why)}"
 
     def explanation(self, weights: dict[str, dict[str, float]]) -> Explanation:
-        """Return the record of the decision."""
-        return Explanation(self._known, tuple(self._counts), self._hosts, weights)
+        """Return the record of the decision; when hosts were found, it names some that were not."""
+        hosts = self._hosts
+        if weights:
+            hosts = dict(islice(hosts.items(), REFUSED_SHOWN))
+        return Explanation(self._known, tuple(self._counts), hosts, weights)
+
+
+def refused_by(selection: Selection, name: str) -> bool:
+    """Whether a filter refused some host."""
+    return any(count.name == name and count.refused for count in selection.explanation.counts)
 
 
 def shortage(usages: Mapping[str, Usage] | None, resources: Mapping[str, int]) -> str | None:
@@ -248,7 +282,3 @@ def missing(usages: Mapping[str, Usage] | None, resources: Mapping[str, int]) ->
             free = max(0, usage.capacity - usage.used)
             told.append(f"{name}: {amount} asked, {free} free of {usage.capacity}")
     return f" ({'; '.join(told)})" if told else ""
-
-
-def _room(usages: Mapping[str, Usage]) -> dict[str, Room]:
-    return {name: Room(usage.capacity, usage.used) for name, usage in usages.items()}

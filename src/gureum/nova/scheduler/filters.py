@@ -281,6 +281,26 @@ FILTERS: dict[str, Filter] = {
 }
 
 
+_NEEDS: dict[str, Callable[[Asked], Any]] = {
+    "AllHostsFilter": lambda asked: False,
+    "AvailabilityZoneFilter": lambda asked: asked.request.zone,
+    "AggregateInstanceExtraSpecsFilter": lambda asked: asked.request.extra_specs,
+    "ComputeCapabilitiesFilter": lambda asked: asked.request.extra_specs,
+    "DifferentHostFilter": lambda asked: asked.request.hints.get("different_host"),
+    "ImagePropertiesFilter": lambda asked: asked.request.image_properties,
+    "SameHostFilter": lambda asked: asked.request.hints.get("same_host"),
+    "ServerGroupAffinityFilter": lambda asked: asked.request.group,
+    "ServerGroupAntiAffinityFilter": lambda asked: asked.request.group,
+}
+"""What a request must have for a filter to refuse anybody; the others look at the host alone."""
+
+
+def passes_all(name: str, asked: Asked) -> bool:
+    """Whether a filter has nothing to ask: it would let every host pass."""
+    needs = _NEEDS.get(name)
+    return needs is not None and not needs(asked)
+
+
 def named(names: Sequence[str]) -> list[tuple[str, Filter]]:
     """Return filters by name or classic class path, in order. Raises: ValueError."""
     found = []

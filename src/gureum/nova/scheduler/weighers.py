@@ -15,7 +15,8 @@ Weigh = Callable[[HostState, ScheduleRequest], float]
 
 def _free(resource: str) -> Weigh:
     def weigh(host: HostState, request: ScheduleRequest) -> float:
-        return float(host.room[resource].free) if resource in host.room else 0.0
+        room = host.room.get(resource)
+        return float(room.capacity - room.used) if room is not None else 0.0
 
     return weigh
 
@@ -54,19 +55,47 @@ def weighers(options: FilterSchedulerOptions) -> list[tuple[str, float, Weigh]]:
     ]
 
 
+_OF_GROUPS = frozenset({"ServerGroupSoftAffinityWeigher", "ServerGroupSoftAntiAffinityWeigher"})
+
+
+class Weights:
+    """What each weigher gave each host: `total` by host, and all of it in words."""
+
+    def __init__(self) -> None:
+        self._given: list[tuple[str, dict[HostState, float]]] = []
+        self._total: dict[HostState, float] = {}
+
+    def give(self, name: str, values: dict[HostState, float]) -> None:
+        """Add the weights that one weigher gave."""
+        self._given.append((name, values))
+        have = self._total
+        self._total = {host: have.get(host, 0.0) + value for host, value in values.items()}
+
+    def total(self, host: HostState) -> float:
+        """Return the sum for a host."""
+        return round(self._total.get(host, 0.0), 4)
+
+    def shown(self, host: HostState) -> dict[str, float]:
+        """Return every weight of a host by weigher, and their `sum`."""
+        shown = {name: round(values[host], 4) for name, values in self._given}
+        return {**shown, "sum": self.total(host)}
+
+
 def weigh(
     hosts: Sequence[HostState], request: ScheduleRequest, options: FilterSchedulerOptions
-) -> dict[str, dict[str, float]]:
-    """Return, by node, the weight each weigher gives and their `sum`; weighers that say nothing are
-    left out."""
-    found: dict[str, dict[str, float]] = {host.node: {} for host in hosts}
+) -> Weights:
+    """Return the weights of hosts; weighers that say nothing are left out."""
+    found = Weights()
     for name, multiplier, weigher in weighers(options):
+        if multiplier == 0 or (request.group is None and name in _OF_GROUPS):
+            continue
         values = [weigher(host, request) for host in hosts]
         least, most = min(values), max(values)
-        if multiplier == 0 or least == most:
+        if least == most:
             continue
-        for host, value in zip(hosts, values, strict=True):
-            found[host.node][name] = round(multiplier * (value - least) / (most - least), 4)
-    for weights in found.values():
-        weights["sum"] = round(sum(weights.values()), 4)
+        scale = multiplier / (most - least)
+        found.give(
+            name,
+            {host: scale * (value - least) for host, value in zip(hosts, values, strict=True)},
+        )
     return found

@@ -10,7 +10,13 @@ import sqlalchemy as sa
 
 from gureum.core.db.engine import Tx
 from gureum.core.db.types import utc_now
-from gureum.nova.store.tables import aggregate_hosts, aggregate_metadata, aggregates
+from gureum.nova.store import revisions
+from gureum.nova.store.tables import (
+    aggregate_hosts,
+    aggregate_metadata,
+    aggregates,
+    api_revisions,
+)
 
 ZONE = "availability_zone"
 
@@ -45,8 +51,8 @@ def metadata_of(tx: Tx, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
     return found
 
 
-def zones_of_hosts(tx: Tx) -> dict[str, str]:
-    """Return the availability zone of each host that is in one."""
+def zones_of_hosts(tx: Tx, names: Iterable[str] | None = None) -> dict[str, str]:
+    """Return the availability zone of each host (of `names` only, if given) that is in one."""
     hosts, metadata = aggregate_hosts.c, aggregate_metadata.c
     wanted = (
         sa.select(hosts.host, metadata.value)
@@ -58,6 +64,8 @@ def zones_of_hosts(tx: Tx) -> dict[str, str]:
         .where(metadata.key == ZONE)
         .order_by(hosts.aggregate_number)
     )
+    if names is not None:
+        wanted = wanted.where(hosts.host.in_(list(names)))
     return {row.host: row.value for row in tx.all(wanted)}
 
 
@@ -83,6 +91,7 @@ def insert(tx: Tx, name: str, metadata: Mapping[str, str]) -> int:
 def change(tx: Tx, number: int, **values: Any) -> None:
     """Write columns of an aggregate. Raises: Conflict."""
     tx.update(aggregates, aggregates.c.number == number, updated_at=utc_now(), **values)
+    revisions.take(tx, api_revisions)
 
 
 def merge_metadata(tx: Tx, number: int, values: Mapping[str, str], gone: Iterable[str]) -> None:
@@ -96,6 +105,7 @@ def merge_metadata(tx: Tx, number: int, values: Mapping[str, str], gone: Iterabl
         aggregate_metadata,
         [{"aggregate_number": number, "key": k, "value": v} for k, v in values.items()],
     )
+    revisions.take(tx, api_revisions)
 
 
 def delete(tx: Tx, number: int) -> None:
@@ -103,17 +113,20 @@ def delete(tx: Tx, number: int) -> None:
     for table in (aggregate_hosts, aggregate_metadata):
         tx.delete(table, table.c.aggregate_number == number)
     tx.delete(aggregates, aggregates.c.number == number)
+    revisions.take(tx, api_revisions)
 
 
 def add_host(tx: Tx, number: int, host: str) -> None:
     """Put a host into an aggregate. Raises: Conflict."""
     tx.insert(aggregate_hosts, aggregate_number=number, host=host)
+    revisions.take(tx, api_revisions)
 
 
 def remove_host(tx: Tx, number: int, host: str) -> bool:
     """Take a host out of an aggregate; False when it was not in it."""
     table = aggregate_hosts.c
-    return (
-        tx.delete(aggregate_hosts, sa.and_(table.aggregate_number == number, table.host == host))
-        == 1
-    )
+    inside = sa.and_(table.aggregate_number == number, table.host == host)
+    if tx.delete(aggregate_hosts, inside) != 1:
+        return False
+    revisions.take(tx, api_revisions)
+    return True

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from gureum.core.db.engine import Tx
 from gureum.core.db.types import utc_now
-from gureum.nova.store.tables import compute_nodes, services
+from gureum.nova.store import revisions
+from gureum.nova.store.tables import cell_revisions, compute_nodes, services
 
 COMPUTE = "nova-compute"
 
@@ -84,13 +85,18 @@ def heard_of(
 
 def change_service(tx: Tx, service_id: str, **values: Any) -> bool:
     """Write columns of a service; False when it is gone."""
-    return tx.update(services, services.c.id == service_id, updated_at=utc_now(), **values) == 1
+    if tx.update(services, services.c.id == service_id, updated_at=utc_now(), **values) != 1:
+        return False
+    revision = revisions.take(tx, cell_revisions)
+    tx.update(compute_nodes, compute_nodes.c.service_id == service_id, revision=revision)
+    return True
 
 
 def delete_service(tx: Tx, service_id: str) -> None:
     """Forget a service and its compute nodes."""
     tx.delete(compute_nodes, compute_nodes.c.service_id == service_id)
     tx.delete(services, services.c.id == service_id)
+    revisions.take(tx, cell_revisions, forget=True)
 
 
 def list_nodes(tx: Tx, *, host: str | None = None) -> Sequence[sa.Row[Any]]:
@@ -106,6 +112,11 @@ def get_node(tx: Tx, host: str) -> sa.Row[Any] | None:
     return tx.first(sa.select(compute_nodes).where(compute_nodes.c.host == host))
 
 
+def node_of_provider(tx: Tx, provider_id: str) -> sa.Row[Any] | None:
+    """Return the compute node that placement knows as a provider."""
+    return tx.one(sa.select(compute_nodes).where(compute_nodes.c.id == provider_id))
+
+
 def put_node(
     tx: Tx,
     node_id: str,
@@ -116,17 +127,20 @@ def put_node(
     inventory: Mapping[str, Any],
     capabilities: Mapping[str, Any],
 ) -> None:
-    """Write what a host has; `node_id` is used when the node is new."""
+    """Write what a host has, if it is news; `node_id` is used when the node is new."""
     now = utc_now()
     where = sa.and_(
         compute_nodes.c.host == host, compute_nodes.c.hypervisor_hostname == hypervisor_hostname
     )
-    values = {
+    values: dict[str, Any] = {
         "service_id": service_id,
         "inventory": dict(inventory),
         "capabilities": dict(capabilities),
-        "updated_at": now,
     }
+    known = tx.one(sa.select(compute_nodes).where(where))
+    if known is not None and all(getattr(known, name) == values[name] for name in values):
+        return
+    values |= {"updated_at": now, "revision": revisions.take(tx, cell_revisions)}
     if tx.update(compute_nodes, where, **values) == 0:
         tx.insert(
             compute_nodes,

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from gureum.core.db.engine import Tx
 from gureum.nova.model import BUILDING
+from gureum.nova.store.hosts import COMPUTE
 from gureum.nova.store.tables import (
     aggregate_hosts,
     aggregate_metadata,
@@ -61,8 +63,8 @@ def group_of(tx: Tx, server_id: str) -> tuple[sa.Row[Any], list[str]] | None:
     return group, [row.server_id for row in members]
 
 
-def hosts(tx: Tx) -> Sequence[sa.Row[Any]]:
-    """Return compute nodes with their services (database of a cell)."""
+def hosts(tx: Tx, *, since: int | None = None) -> Sequence[sa.Row[Any]]:
+    """Return compute nodes with their services (database of a cell); those changed since a revision."""
     wanted = sa.select(
         compute_nodes.c.id,
         compute_nodes.c.host,
@@ -74,18 +76,37 @@ def hosts(tx: Tx) -> Sequence[sa.Row[Any]]:
         services.c.forced_down,
         services.c.last_seen_at,
     ).join(services, services.c.id == compute_nodes.c.service_id)
+    if since is not None:
+        wanted = wanted.where(compute_nodes.c.revision > since)
     return tx.all(wanted.order_by(compute_nodes.c.number))
 
 
-def servers_by_host(tx: Tx) -> dict[str, tuple[int, int]]:
-    """Return, by host, how many servers there are and how many of them are being built."""
-    building = sa.func.sum(sa.case((servers.c.vm_state == BUILDING, 1), else_=0))
+def signs_of_life(tx: Tx) -> dict[str, datetime | None]:
+    """Return when each compute host was last heard of."""
+    c = services.c
+    rows = tx.all(sa.select(c.host, c.last_seen_at).where(c.binary == COMPUTE))
+    return {row.host: row.last_seen_at for row in rows}
+
+
+def building_by_host(tx: Tx) -> dict[str, int]:
+    """Return how many servers are being built on each host where there are some."""
+    c = servers.c
     wanted = (
-        sa.select(servers.c.host, sa.func.count().label("all"), building.label("building"))
+        sa.select(c.host, sa.func.count().label("building"))
+        .where(c.vm_state == BUILDING, c.deleted.is_(False), c.host.is_not(None))
+        .group_by(c.host)
+    )
+    return {row.host: row.building for row in tx.all(wanted)}
+
+
+def servers_by_host(tx: Tx) -> dict[str, int]:
+    """Return how many servers there are on each host; reads an entry for every server of the cell."""
+    wanted = (
+        sa.select(servers.c.host, sa.func.count().label("all"))
         .where(servers.c.host.is_not(None), servers.c.deleted.is_(False))
         .group_by(servers.c.host)
     )
-    return {row.host: (row.all, int(row.building)) for row in tx.all(wanted)}
+    return {row.host: row.all for row in tx.all(wanted)}
 
 
 def hosts_of_servers(tx: Tx, server_ids: Iterable[str]) -> dict[str, str]:

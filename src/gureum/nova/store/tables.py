@@ -227,6 +227,23 @@ server_mappings = sa.Table(
 
 lease_tables(API)
 
+
+def _revisions(metadata: sa.MetaData) -> sa.Table:
+    """One row. What schedulers keep in memory takes the next value with every change; whoever knows a
+    value below `floor` reads everything anew."""
+    return sa.Table(
+        "revisions",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("value", sa.BigInteger, nullable=False),
+        sa.Column("floor", sa.BigInteger, nullable=False),
+        **_KIND,
+    )
+
+
+# Of aggregates, their hosts and metadata.
+api_revisions = _revisions(API)
+
 # Only the SHA-256 of a token is kept.
 console_tokens = sa.Table(
     "console_tokens",
@@ -245,6 +262,9 @@ console_tokens = sa.Table(
 # -- the cells -----------------------------------------------------------------------------------
 
 saga_tables(CELL)
+
+# Of compute nodes and their services, heartbeats left out.
+cell_revisions = _revisions(CELL)
 
 # power_state is the API's number. locked_by: NULL, "owner" or "admin". flavor: the whole flavor as it was,
 # `embedded` in the API. image: what the image service said when the server was made. generation:
@@ -303,6 +323,7 @@ servers = sa.Table(
     sa.Index("ix_servers_project_created", "project_id", "deleted", "created_at", "id"),
     sa.Index("ix_servers_created", "deleted", "created_at", "id"),
     sa.Index("ix_servers_host", "host", "deleted"),
+    sa.Index("ix_servers_state", "vm_state", "deleted", "host"),
     sa.Index("ix_servers_project_updated", "project_id", "updated_at"),
     sa.Index("ix_servers_reservation", "reservation_id"),
     **_KIND,
@@ -469,6 +490,7 @@ compute_nodes = sa.Table(
     sa.Column("capabilities", JsonText(), nullable=False),
     _moment("created_at", nullable=False),
     _moment("updated_at"),
+    sa.Column("revision", sa.BigInteger, nullable=False, server_default="1", index=True),
     sa.UniqueConstraint("host", "hypervisor_hostname", name="uq_compute_nodes_host_node"),
     **_KIND,
 )

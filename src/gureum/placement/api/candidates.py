@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from gureum.core.context import Context
 from gureum.core.db import Tx
 from gureum.core.spec import Behaviour, Struct, operation
@@ -40,55 +42,68 @@ def list_candidates(ctx: Context, tx: Tx, query: CandidateQuery) -> Any:
     if query.shows_tree and not world.alone:
         roots = {world.providers[uuid].root_uuid for uuid in members}
         members |= {uuid for root in roots for uuid in world.trees.get(root, ())}
-    show = _Requests(query)
+    show = _Shown(query, frozenset(classes))
     return {
-        "allocation_requests": [show(item) for item in found],
+        "allocation_requests": [show.request(item) for item in found],
         "provider_summaries": {
-            uuid: _summary(query, world.providers[uuid], classes) for uuid in sorted(members)
+            uuid: show.summary(world.providers[uuid]) for uuid in sorted(members)
         },
     }
 
 
-class _Requests:
-    """Shows candidates; equal amounts are one object."""
+class _Shown:
+    """Shows candidates and providers. What a provider looks like is kept with it, as JSON: it is the same
+    in every answer until the provider changes."""
 
-    def __init__(self, query: CandidateQuery) -> None:
-        self._as_map = query.as_map
-        self._shows_mappings = query.shows_mappings
-        self._shown: dict[Any, dict[str, Any]] = {}
+    def __init__(self, query: CandidateQuery, classes: frozenset[str]) -> None:
+        self._query = query
+        self._classes = frozenset() if query.shows_all else classes
+        self._key = (self._classes, query.shows_all, query.shows_traits, query.shows_tree)
+        self._amounts: dict[Any, bytes] = {}
 
-    def _held(self, amounts: tuple[tuple[str, int], ...]) -> dict[str, Any]:
-        shown = self._shown.get(amounts)
-        if shown is None:
-            shown = self._shown[amounts] = {"resources": dict(amounts)}
-        return shown
-
-    def __call__(self, item: candidates.Candidate) -> dict[str, Any]:
-        held = {uuid: self._held(amounts) for uuid, amounts in item.amounts}
-        if not self._as_map:
+    def request(self, item: candidates.Candidate) -> Any:
+        """Return one way to satisfy the request."""
+        query = self._query
+        if not query.as_map:
             return {
                 "allocations": [
-                    {"resource_provider": {"uuid": uuid}, **mine} for uuid, mine in held.items()
+                    {"resource_provider": {"uuid": uuid}, "resources": dict(amounts)}
+                    for uuid, amounts in item.amounts
                 ]
             }
-        out: dict[str, Any] = {"allocations": held}
-        if self._shows_mappings:
-            out["mappings"] = {suffix: list(uuids) for suffix, uuids in item.mappings}
-        return out
+        held = b",".join(
+            b'"%b":%b' % (uuid.encode(), self._resources(amounts)) for uuid, amounts in item.amounts
+        )
+        if not query.shows_mappings:
+            return msgspec.Raw(b'{"allocations":{%b}}' % held)
+        mappings = msgspec.json.encode(dict(item.mappings))
+        return msgspec.Raw(b'{"allocations":{%b},"mappings":%b}' % (held, mappings))
 
+    def _resources(self, amounts: tuple[tuple[str, int], ...]) -> bytes:
+        shown = self._amounts.get(amounts)
+        if shown is None:
+            shown = self._amounts[amounts] = msgspec.json.encode({"resources": dict(amounts)})
+        return shown
 
-def _summary(query: CandidateQuery, one: Provider, classes: set[str]) -> dict[str, Any]:
-    used = one.used
-    out: dict[str, Any] = {
-        "resources": {
-            name: {"capacity": stock.capacity, "used": used.get(name, 0)}
-            for name, stock in one.stock.items()
-            if query.shows_all or name in classes
+    def summary(self, one: Provider) -> msgspec.Raw:
+        """Return what a provider has, and what of it is taken."""
+        shown = one.shown.get(self._key)
+        if shown is None:
+            shown = one.shown[self._key] = msgspec.Raw(msgspec.json.encode(self._summary(one)))
+        return shown
+
+    def _summary(self, one: Provider) -> dict[str, Any]:
+        query, used = self._query, one.used
+        out: dict[str, Any] = {
+            "resources": {
+                name: {"capacity": stock.capacity, "used": used.get(name, 0)}
+                for name, stock in one.stock.items()
+                if query.shows_all or name in self._classes
+            }
         }
-    }
-    if query.shows_traits:
-        out["traits"] = sorted(one.traits)
-    if query.shows_tree:
-        out["parent_provider_uuid"] = one.parent_uuid
-        out["root_provider_uuid"] = one.root_uuid
-    return out
+        if query.shows_traits:
+            out["traits"] = sorted(one.traits)
+        if query.shows_tree:
+            out["parent_provider_uuid"] = one.parent_uuid
+            out["root_provider_uuid"] = one.root_uuid
+        return out

@@ -58,11 +58,12 @@ def _alone(world: World, wanted: Wanted) -> Iterator[Candidate]:
     asks_traits = bool(group.required or group.forbidden)
     asks_root = bool(wanted.root_required or wanted.root_forbidden)
     asks_aggregates = bool(group.member_of or group.not_member_of)
+    known = world.providers
     for uuid in world.trees:
-        one = world.providers[uuid]
+        one = known[uuid]
         if group.in_tree is not None and group.in_tree != uuid:
             continue
-        if not all(one.fits(name, amount) for name, amount in amounts):
+        if not one.fits_all(amounts):
             continue
         if asks_root and not _root(world, wanted, uuid):
             continue

@@ -46,7 +46,11 @@ def capacity_of(stock: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider with everything that hangs on it."""
+    """One provider with everything that hangs on it; never changed once made.
+
+    most: the largest amount of each class that still fits, whatever its steps. stepped: the classes whose
+    amounts have a least value or steps. shown: how answers show it, kept by those who show it.
+    """
 
     uuid: str
     parent_uuid: str | None
@@ -55,16 +59,38 @@ class Provider:
     used: Mapping[str, int]
     traits: frozenset[str]
     aggregates: frozenset[str]
+    most: dict[str, int] = field(init=False, compare=False)
+    stepped: frozenset[str] = field(init=False, compare=False)
+    shown: dict[Any, Any] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        used = self.used
+        most = {
+            name: min(stock.capacity - used.get(name, 0), stock.max_unit)
+            for name, stock in self.stock.items()
+        }
+        stepped = frozenset(
+            name for name, one in self.stock.items() if one.min_unit > 1 or one.step_size > 1
+        )
+        for name, value in (("most", most), ("stepped", stepped), ("shown", {})):
+            object.__setattr__(self, name, value)
 
     def fits(self, name: str, amount: int) -> bool:
         """Whether there is room for an amount of a class."""
-        stock = self.stock.get(name)
-        return (
-            stock is not None
-            and stock.min_unit <= amount <= stock.max_unit
-            and self.used.get(name, 0) + amount <= stock.capacity
-            and amount % stock.step_size == 0
-        )
+        if self.most.get(name, -1) < amount:
+            return False
+        if name not in self.stepped:
+            return True
+        stock = self.stock[name]
+        return stock.min_unit <= amount and amount % stock.step_size == 0
+
+    def fits_all(self, amounts: Iterable[tuple[str, int]]) -> bool:
+        """Whether there is room for amounts of several classes."""
+        most, stepped = self.most, self.stepped
+        for name, amount in amounts:
+            if most.get(name, -1) < amount or (name in stepped and not self.fits(name, amount)):
+                return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The simulated cloud of bench/ in this process, at two sizes."""
+"""Puts bench/ on the path: its simulated cloud in one process, and what fills it."""
 
 import sys
 from pathlib import Path
