@@ -39,14 +39,19 @@ class Ml2Options:
     """ML2. Ranges are `physnet:first:last` and `first:last`."""
 
     type_drivers: tuple[str, ...] = option(
-        "Known network types.", default=("local", "flat", "vlan", "vxlan", "gre")
+        "Known network types.",
+        default=("local", "flat", "vlan", "vxlan", "gre"),
+        choices=("local", "flat", "vlan", "vxlan", "gre"),
     )
     tenant_network_types: tuple[str, ...] = option(
         "Types that a network without a wish gets, the first with a free segment.",
         default=("vxlan",),
+        choices=("local", "flat", "vlan", "vxlan", "gre"),
     )
     mechanism_drivers: tuple[str, ...] = option(
-        "Asked in order who can bind a port.", default=("openvswitch", "linuxbridge")
+        "Asked in order who can bind a port.",
+        default=("openvswitch", "linuxbridge"),
+        choices=("openvswitch", "linuxbridge"),
     )
     flat_networks: tuple[str, ...] = option(
         "Physical networks for flat networks; * allows any.", default=("*",)

@@ -16,6 +16,7 @@ from gureum.core.run import Component, Runtime
 from gureum.core.saga.store import SagaStore
 from gureum.keystone.components import session_for, token_checker
 from gureum.nova import sagas
+from gureum.nova.agent.config import LibvirtOptions
 from gureum.nova.agent.contract import ComputeAgent
 from gureum.nova.conductor.component import NovaConductor, waker
 from gureum.nova.conductor.contract import ConductorHints
@@ -91,6 +92,7 @@ class NovaApi(ApiComponent):
             quotas=runtime.config.get(QuotaOptions),
             vnc=runtime.config.get(VncOptions),
             consoles=runtime.config.get(ConsoleAuthOptions),
+            instance_name_template=runtime.config.get(LibvirtOptions).instance_name_template,
             novnc_url=novnc_url(runtime),
             refresh_ports=hints.refresh_ports,
         )

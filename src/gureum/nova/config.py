@@ -36,6 +36,16 @@ class NovaOptions:
     shutdown_timeout: int = option(
         "How long a guest may take to shut itself down.", default=60, unit="s", min=1
     )
+    vif_plugging_timeout: int = option(
+        "How long the build of a server waits for its ports to be plugged; 0 does not wait.",
+        default=300,
+        unit="s",
+        min=0,
+        max=1500,
+    )
+    vif_plugging_is_fatal: bool = option(
+        "Whether a build fails whose ports were not plugged in time.", default=True
+    )
     max_user_data: int = option(
         "Most characters of user data, base64.", default=65535, min=0, max=1 << 20
     )

@@ -58,6 +58,7 @@ class Deps:
     quotas: QuotaOptions = field(default_factory=QuotaOptions)
     vnc: VncOptions = field(default_factory=VncOptions)
     consoles: ConsoleAuthOptions = field(default_factory=ConsoleAuthOptions)
+    instance_name_template: str = "instance-%08x"
     novnc_url: str = "http://127.0.0.1:6080/vnc_lite.html"
     refresh_ports: Callable[[list[str]], None] = tell_nobody
 

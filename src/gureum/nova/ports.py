@@ -60,6 +60,7 @@ class Port:
     vnic_type: str = "normal"
     fixed_ips: tuple[tuple[str, str], ...] = ()
     profile: Mapping[str, Any] = field(default_factory=dict)
+    admin_state_up: bool = True
 
     @property
     def nic_id(self) -> str | None:

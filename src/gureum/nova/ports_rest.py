@@ -151,6 +151,7 @@ def _port(row: Mapping[str, Any]) -> Port:
             (one["subnet_id"], one["ip_address"]) for one in row.get("fixed_ips") or ()
         ),
         profile=row.get("binding:profile") or {},
+        admin_state_up=bool(row.get("admin_state_up", True)),
     )
 
 

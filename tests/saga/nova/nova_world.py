@@ -66,6 +66,8 @@ class NovaWorld:
         self.deps = SagaDeps(
             cell=CELL1, api=self.api, cells=self.cells, placement=self.placement,
             ports=self.ports, scheduler=self.bus.client(Scheduler),
+            # nobody plugs ports of a real Neutron here
+            nova=NovaOptions(vif_plugging_timeout=0 if ports is not None else 300),
             compute=lambda host, timeout_s: self.bus.client(
                 ComputeAgent, host, timeout_s=min(timeout_s, 20.0)
             ),

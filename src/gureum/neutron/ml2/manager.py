@@ -6,8 +6,9 @@ the allocation that `ranges` describes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from gureum.core.config import ConfigError, Problem
 from gureum.neutron.config import Ml2Options
 from gureum.neutron.ml2.base import (
     Binding,
@@ -22,6 +23,17 @@ from gureum.neutron.ml2.types import Flat, Local, Tunnel, Vlan
 
 UNBOUND = Binding("unbound", {})
 FAILED = Binding("binding_failed", {})
+
+
+def _check(key: str, values: Iterable[str], known: Collection[str]) -> None:
+    """Raises: ConfigError, with the key, the value and what to write instead."""
+    problems = [
+        Problem("neutron.ml2", key, f"{value!r} is no driver here; use one of: {', '.join(known)}")
+        for value in values
+        if value not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 class Ml2:
@@ -39,6 +51,9 @@ class Ml2:
             "openvswitch": OpenVSwitch(),
             "linuxbridge": LinuxBridge(),
         }
+        _check("type_drivers", options.type_drivers, known)
+        _check("mechanism_drivers", options.mechanism_drivers, mechanisms)
+        _check("tenant_network_types", options.tenant_network_types, options.type_drivers)
         self.types = {name: known[name] for name in options.type_drivers}
         self.tenant_types = tuple(options.tenant_network_types)
         self.mechanisms = tuple(mechanisms[name] for name in options.mechanism_drivers)

@@ -96,10 +96,11 @@ def _fault(ctx: Context, facts: ServerFacts) -> Any:
 def server_views(ctx: Context, deps: Deps, found: Sequence[ServerFacts]) -> list[dict[str, Any]]:
     """Return everything the shapes may show of servers."""
     may_see = _MaySee(ctx, deps)
-    return [_view(ctx, facts, may_see=may_see(facts.row)) for facts in found]
+    named = deps.instance_name_template
+    return [_view(ctx, facts, may_see=may_see(facts.row), named=named) for facts in found]
 
 
-def _view(ctx: Context, facts: ServerFacts, *, may_see: bool) -> dict[str, Any]:
+def _view(ctx: Context, facts: ServerFacts, *, may_see: bool, named: str) -> dict[str, Any]:
     row, status = facts.row, facts.status
     return {
         "user_data": row.user_data,
@@ -136,7 +137,7 @@ def _view(ctx: Context, facts: ServerFacts, *, may_see: bool) -> dict[str, Any]:
             [{"name": name} for name in facts.security_groups] if facts.security_groups else UNSET
         ),
         "host": row.host,
-        "instance_name": f"instance-{row.number:08x}",
+        "instance_name": named % row.number,
         "node": row.node,
         "task_state": facts.task_state,
         "vm_state": row.vm_state,

@@ -112,11 +112,15 @@ class MemoryPlacement:
 
 @dataclass
 class MemoryPorts:
-    """`ServerPorts` with one subnet a network. `refuse`: networks on which no port can be made."""
+    """`ServerPorts` with one subnet a network. `refuse`: networks on which no port can be made.
+
+    unplugged: networks whose ports no agent plugs.
+    """
 
     ports: dict[str, Port] = field(default_factory=dict)
     refuse: set[str] = field(default_factory=set)
     unbindable: set[str] = field(default_factory=set)
+    unplugged: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
     count: int = 0
 
@@ -168,7 +172,14 @@ class MemoryPorts:
 
     def _bound(self, port: Port, host: str) -> Port:
         vif_type = "binding_failed" if host in self.unbindable else "ovs"
-        bound = replace(port, host=host, vif_type=vif_type, vif_details={"bridge_name": "br-int"})
+        status = "DOWN" if port.network_id in self.unplugged else "ACTIVE"
+        bound = replace(
+            port,
+            host=host,
+            vif_type=vif_type,
+            vif_details={"bridge_name": "br-int"},
+            status=status,
+        )
         self.ports[port.id] = bound
         return bound
 

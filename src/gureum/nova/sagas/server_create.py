@@ -3,15 +3,17 @@
 Follows docs/adr/0003-sagas.md. A server that no host was found for moves to nova_cell0.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from gureum.core import log
 from gureum.core.bus.contract import AgentError, BusTimeout
 from gureum.core.db.engine import Tx
 from gureum.core.db.types import utc_now
-from gureum.core.saga.model import Result, Retry, Saga, SagaAbort, Step
+from gureum.core.saga.model import LeaseLost, Result, Retry, Saga, SagaAbort, Step
 from gureum.nova.agent.contract import (
     POWER_STATE_NUMBERS,
     HypervisorDown,
@@ -30,6 +32,7 @@ from gureum.nova.model import (
     STOPPED,
 )
 from gureum.nova.placement import PlacementConflict
+from gureum.nova.ports import VIF_TYPES, Port
 from gureum.nova.sagas.host_jobs import Context, HostDown, TryAgain, destroy_guest, run_job
 from gureum.nova.sagas.server_ports import bound_port, check_bound, give_back, keep_nics, nics
 from gureum.nova.sagas.server_rows import (
@@ -45,6 +48,8 @@ from gureum.nova.store import aggregates, hosts, mappings
 from gureum.nova.store import servers as store
 from gureum.nova.store.tables import CELL0
 
+LOG = log.get(__name__)
+
 NO_VALID_HOST = "no_valid_host"
 SELECTIONS = 3
 """How often the scheduler is asked anew when others took the room of every host it named."""
@@ -54,6 +59,8 @@ HOSTS_TOLD = 30
 MAX_ATTEMPTS = 3
 """On how many hosts a server is tried."""
 SPAWN_TIMEOUT_S = 1800.0
+PLUG_LOOK_S = 0.2
+"""How often the network is asked whether ports are plugged."""
 
 
 # -- claim -----------------------------------------------------------------------------------------
@@ -141,7 +148,9 @@ def _no_valid_host(step: Context, selection: Selection) -> SagaAbort:
     text = explanation.text()
     if step.setbacks:
         text = f"{step.setbacks[-1].text} {text}"
-    return SagaAbort(NO_VALID_HOST, text, detail="\n".join([text, *_hosts_told(explanation.hosts)]))
+    before = [f"round {seen.round + 1}, {seen.step}: {seen.detail}" for seen in step.setbacks]
+    lines = [text, *_hosts_told(explanation.hosts), *before]
+    return SagaAbort(NO_VALID_HOST, text, detail="\n".join(lines))
 
 
 def _hosts_told(hosts: dict[str, str]) -> list[str]:
@@ -223,6 +232,37 @@ def remove_guest(step: Context) -> None:
     destroy_guest(step, step.results["claim"]["host"])
 
 
+# -- plugged ---------------------------------------------------------------------------------------
+
+
+def wait_for_ports(step: Context) -> Result:
+    """Wait until the network says that the guest's ports are plugged, as long as the options say."""
+    options, began = step.deps.nova, time.monotonic()
+    late: list[str] = []
+    while options.vif_plugging_timeout:
+        found = step.deps.ports.of_servers([step.resource_id])
+        late = sorted(port.id for port in found if _awaits_plug(port))
+        if not late or time.monotonic() - began >= options.vif_plugging_timeout:
+            break
+        if step.lost.wait(PLUG_LOOK_S):
+            raise LeaseLost(f"saga {step.saga_id} was taken over")
+        if step.stop_wanted():
+            raise SagaAbort("cancelled", "Cancelled.")
+    if late and options.vif_plugging_is_fatal:
+        raise SagaAbort(
+            "vif_plugging_failed",
+            "The server's ports were not plugged in time.",
+            detail=f"after {options.vif_plugging_timeout} s: {', '.join(late)}",
+        )
+    if late:
+        LOG.warning("ports are not plugged yet", server_id=step.resource_id, ports=",".join(late))
+    return {"unplugged": late}
+
+
+def _awaits_plug(port: Port) -> bool:
+    return port.vif_type in VIF_TYPES and port.admin_state_up and port.status != "ACTIVE"
+
+
 # -- the end ---------------------------------------------------------------------------------------
 
 
@@ -287,6 +327,7 @@ CREATE = Saga(
     Step(
         "spawn", do=spawn_guest, undo=remove_guest, task_state=SPAWNING, timeout_s=SPAWN_TIMEOUT_S
     ),
+    Step("plug", do=wait_for_ports, task_state=SPAWNING, timeout_s=SPAWN_TIMEOUT_S),
     Step("finish", do=mark_active, undo=mark_building),
     params=ServerCreateParams,
     on_failed=record_failure,
