@@ -183,6 +183,8 @@ def _first_settings(cloud: Cloud, known: dict[str, set[str]]) -> settings.Table:
         table["bus"] = {"transport_url": f"local://{place.run_dir}/bus.sock?role=hub"}
         table["nova.compute"] = {"compute_driver": "fake"}
     else:
+        if cloud.name:  # another cloud may share libvirtd with this one
+            table["nova.libvirt"] = {"instance_name_template": f"{cloud.name}-instance-%08x"}
         datapath = host.datapath_type(cloud.runner)
         mappings = {"physnet1": outside.bridge}
         for section in ("neutron.ovs_agent", "neutron.l3_agent", "neutron.dhcp_agent"):
