@@ -72,7 +72,7 @@ class Answer:
 class WholeCloud(NovaWorld):
     """`session.down` names services that do not answer (`network`, `placement`)."""
 
-    def __init__(self, directory, hosts=("h1", "h2"), *, bus=None, quotas=MANY,
+    def __init__(self, directory, hosts=("h1", "h2"), *, bus=None, agent_bus=None, quotas=MANY,
                  neutron_quotas=None):
         self.session: FixedSession = real_services(directory, neutron_quotas=neutron_quotas)
         self.host_names = tuple(hosts)
@@ -80,7 +80,7 @@ class WholeCloud(NovaWorld):
             self.session.report(host)
         placement = ClientPlacement(PlacementClient(self.session))
         super().__init__(directory, hosts, placement=placement,
-                         ports=RestServerPorts(self.session), bus=bus)
+                         ports=RestServerPorts(self.session), bus=bus, agent_bus=agent_bus)
         self.threads, self.quotas = [], quotas
         with self.api.write() as tx:
             mappings.ensure_cells(tx, (CELL0, CELL1))

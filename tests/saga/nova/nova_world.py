@@ -42,7 +42,7 @@ OPTIONS = ComputeOptions(
 
 class NovaWorld:
     def __init__(self, directory, hosts=("h1",), *, options=None, placement=None, ports=None,
-                 bus=None):
+                 bus=None, agent_bus=None):
         self.directory = directory
         self.clock = HandClock()
         self.api = self._database("nova_api", API)
@@ -51,6 +51,7 @@ class NovaWorld:
         self.placement = placement or MemoryPlacement()
         self.ports = ports or MemoryPorts()
         self.bus = bus or open_bus("local://")
+        self.agent_bus = agent_bus or self.bus
         self.store = SagaStore(CELL, clock=self.clock)
         self.conductor = ComputeStateWorker(
             self.api, self.cells[CELL1], [self.cells[CELL0]], self.store, self.placement,
@@ -83,7 +84,7 @@ class NovaWorld:
         driver = FakeDriver(FakeHost(name=f"{host}.example", **sizes), kept)
         journal = Journal(self.directory / f"{host}-journal.sqlite")
         worker = ComputeWorker(OPTIONS, host, driver, journal)
-        self.services.append(self.bus.serve(ComputeAgent, worker, host))
+        self.services.append(self.agent_bus.serve(ComputeAgent, worker, host))
         self.drivers[host], self.workers[host] = driver, worker
         self.report(host)
 

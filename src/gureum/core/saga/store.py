@@ -18,7 +18,7 @@ from sqlalchemy.dialects import mysql
 
 from gureum.core.context import Context
 from gureum.core.db.engine import Tx
-from gureum.core.db.errors import Conflict
+from gureum.core.db.errors import Conflict, Stale
 from gureum.core.saga import records
 from gureum.core.saga.model import LeaseLost, Requester, Saga, SagaBusy
 from gureum.core.saga.records import SagaRecord, StepRecord
@@ -129,7 +129,8 @@ class SagaStore:
         ended; when the same verb already runs or waits, its id is returned. `task_state` is shown until
         a step says otherwise (default: the first step's).
 
-        Raises: SagaBusy.
+        Raises: SagaBusy (also for a `saga_id` that exists), Stale (two met; in a new transaction one of
+        them sees the other).
         """
         if not isinstance(params, saga.params):
             raise TypeError(
@@ -169,7 +170,10 @@ class SagaStore:
                 updated_at=now,
             )
         except Conflict as error:
-            raise SagaBusy(resource_id, "", "") from error
+            if saga_id is not None:
+                raise SagaBusy(resource_id, saga_id, "") from error
+            # Another one took the resource in the same moment; this transaction cannot look who it was.
+            raise Stale(f"{resource_id} was taken meanwhile") from error
         tx.after_commit(self.wake)
         return new_id
 
