@@ -15,6 +15,12 @@ from gureum.keystone.logic.deps import Deps
 from gureum.keystone.store import assignments, entities, tables
 
 ROLES = ("admin", "manager", "member", "reader", "service")
+_OPTIONS = {  # nobody is there to change these passwords, and no stranger may lock these users out
+    "ignore_change_password_upon_first_use": True,
+    "ignore_password_expiry": True,
+    "ignore_lockout_failure_attempts": True,
+    "ignore_user_inactivity": True,
+}
 IMPLIED = (("admin", "manager"), ("manager", "member"), ("member", "reader"))
 
 
@@ -137,7 +143,7 @@ def _user(tx: Tx, name: str, hashed: str | None) -> str:
             name=name,
             domain_id="default",
             enabled=True,
-            options={},
+            options=dict(_OPTIONS),
             extra_values={},
             created_at=utc_now(),
             failed_count=0,

@@ -161,16 +161,16 @@ def delete_group(ctx: Context, tx: Tx, group: Any) -> None:
 )
 def list_group_users(ctx: Context, tx: Tx, group: Any, query: ListQuery) -> Any:
     """List the members of a group."""
-    from gureum.keystone.api.users import User, shown_user
+    from gureum.keystone.api.users import User, shown_users, user_filters
 
     members = tables.memberships.c
     inside = tables.users.c.id.in_(sa.select(members.user_id).where(members.group_id == group.id))
-    conditions = [inside, *entities.matching(tables.users, shapes.filters(query, {"name": str}))]
+    conditions = [inside, *user_filters(query, {"name": str})]
     if ctx.scope == "domain" and not ctx.is_admin:
         conditions.append(tables.users.c.domain_id == ctx.domain_id)
     rows = entities.listed(tx, tables.users, conditions)
     links = {"self": f"{ctx.base_url}/groups/{group.id}/users", "next": None, "previous": None}
-    return {"users": [User.render(shown_user(ctx, row)) for row in rows], "links": links}
+    return {"users": [User.render(one) for one in shown_users(ctx, tx, rows)], "links": links}
 
 
 @operation(

@@ -11,7 +11,7 @@ from gureum.core.db import Tx
 from gureum.core.spec import BadRequest, Id, Integer, Json, ListOf, String, Struct, operation
 from gureum.keystone.api import shapes
 from gureum.keystone.api.shapes import ListQuery
-from gureum.keystone.errors import Duplicate, Missing
+from gureum.keystone.errors import Duplicate, InvalidLimit, Missing
 from gureum.keystone.logic import common, limits
 from gureum.keystone.logic.common import load
 from gureum.keystone.store import entities, tables
@@ -85,9 +85,9 @@ def _shown(ctx: Context, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @operation("GET", "/limits/model", policy="identity:get_limit_model", target=_no_target)
 def show_limit_model(ctx: Context, tx: Tx) -> Any:
-    """Show how limits are enforced: flat."""
-    text = "Limit enforcement and validation does not take project hierarchy into consideration."
-    return {"model": {"name": "flat", "description": text}}
+    """Show how limits are enforced."""
+    name = tx.deps.limits.enforcement_model
+    return {"model": {"name": name, "description": limits.MODELS[name]}}
 
 
 @operation(
@@ -98,7 +98,7 @@ def show_limit_model(ctx: Context, tx: Tx) -> Any:
     items=Limit,
     response_wrap="limits",
     target=_no_target,
-    errors=(Duplicate, BadRequest),
+    errors=(Duplicate, BadRequest, InvalidLimit),
 )
 def create_limits(ctx: Context, tx: Tx, new: Batch) -> Any:
     """Create limits, all or none."""
@@ -161,11 +161,11 @@ def show_limit(ctx: Context, tx: Tx, loaded: Any) -> Any:
     response=Limit,
     load=_load,
     target=_target,
-    errors=(Missing,),
+    errors=(Missing, InvalidLimit),
 )
 def update_limit(ctx: Context, tx: Tx, loaded: Any, new: LimitUpdate) -> Any:
     """Change a limit."""
-    common.update(tx, _T, "limit", loaded[0], common.given(new))
+    limits.update(tx, loaded[0], new)
     return _shown(ctx, limits.listed(tx, [_T.c.id == loaded[0].id]))[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from gureum.keystone.api.auth import user_target
 from gureum.keystone.api.groups import Group
 from gureum.keystone.api.shapes import ListQuery, Options, shown
 from gureum.keystone.errors import BadPassword, Duplicate, Missing, PasswordPolicy
-from gureum.keystone.logic import users
+from gureum.keystone.logic import proofs, users
 from gureum.keystone.logic.common import load
 from gureum.keystone.logic.deps import Deps
 from gureum.keystone.store import entities, tables
@@ -85,13 +86,32 @@ def _new_target(ctx: Context, loaded: Any, new: Any) -> dict[str, Any]:
     return {"target.user.domain_id": new.get("domain_id")}
 
 
-def shown_user(ctx: Context, row: Any) -> dict[str, Any]:
+def shown_user(ctx: Context, tx: Tx, row: Any) -> dict[str, Any]:
     """Return a user as it is shown: what was never set is left out."""
-    out = shown(ctx, "users", row)
-    for name in ("default_project_id", "description", "email"):
-        if out[name] is None:
-            del out[name]
-    return out
+    return shown_users(ctx, tx, [row])[0]
+
+
+def shown_users(ctx: Context, tx: Tx, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return users as they are shown; one who was away for too long counts as disabled."""
+    expiries = users.expiries_of(tx, [row.id for row in rows])
+    found = []
+    for row in rows:
+        out = shown(ctx, "users", row)
+        for name in ("default_project_id", "description", "email"):
+            if out[name] is None:
+                del out[name]
+        out["password_expires_at"] = expiries.get(row.id)
+        out["enabled"] = row.enabled and not proofs.inactive(tx.deps, row)
+        found.append(out)
+    return found
+
+
+def user_filters(query: ListQuery, columns: dict[str, type]) -> list[Any]:
+    """Turn the query of a list of users into conditions."""
+    conditions = list(entities.matching(tables.users, shapes.filters(query, columns)))
+    for text in query.extra_values.get("password_expires_at", ()):
+        conditions.append(users.expiring(text))
+    return conditions
 
 
 @operation(
@@ -109,7 +129,7 @@ def create_user(ctx: Context, deps: Deps, new: UserCreate) -> Any:
     """Create a user."""
     hashed = users.hash_new(deps, new.get("password"))
     with deps.db.write() as tx:
-        return shown_user(ctx, users.create(ctx, tx, new, hashed))
+        return shown_user(ctx, tx, users.create(ctx, tx, new, hashed))
 
 
 @operation(
@@ -124,13 +144,13 @@ def create_user(ctx: Context, deps: Deps, new: UserCreate) -> Any:
 def list_users(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     """List users; a domain's reader sees that domain's."""
     columns = {"name": str, "enabled": bool, "domain_id": str, "id": str, "default_project_id": str}
-    conditions = entities.matching(tables.users, shapes.filters(query, columns))
+    conditions = user_filters(query, columns)
     if ctx.scope == "domain" and not ctx.is_admin:
         conditions.append(tables.users.c.domain_id == ctx.domain_id)
     limit = query.get("limit")
     rows = entities.listed(tx, tables.users, conditions, marker=query.get("marker"), limit=limit)
     page = shapes.page(ctx, "users", rows, query, limit)
-    return type(page)([shown_user(ctx, row) for row in rows], page.next_query)
+    return type(page)(shown_users(ctx, tx, rows), page.next_query)
 
 
 @operation(
@@ -145,7 +165,7 @@ def list_users(ctx: Context, tx: Tx, query: ListQuery) -> Any:
 )
 def show_user(ctx: Context, tx: Tx, user: Any) -> Any:
     """Show a user."""
-    return shown_user(ctx, user)
+    return shown_user(ctx, tx, user)
 
 
 @operation(
@@ -165,7 +185,7 @@ def update_user(ctx: Context, deps: Deps, user: Any, new: UserUpdate) -> Any:
     hashed = users.hash_new(deps, new.get("password"))
     with deps.db.write() as tx:
         user = load(tx, tables.users, "user", user.id)
-        return shown_user(ctx, users.update(tx, user, new, hashed))
+        return shown_user(ctx, tx, users.update(tx, user, new, hashed))
 
 
 @operation(

@@ -1,5 +1,7 @@
-"""Verbs on registered limits and limits: flat, so a limit of a project says nothing about those below it.
+"""Verbs on registered limits and limits, by one of two models.
 
+flat: a limit of a project says nothing about those below it. strict_two_level: projects lie at most two deep,
+and no limit is above that of the project or domain over it.
 Follows: Identity API v3, "Unified limits".
 """
 
@@ -11,7 +13,7 @@ import sqlalchemy as sa
 
 from gureum.core.db import Tx
 from gureum.core.spec import BadRequest
-from gureum.keystone.errors import StillLimited
+from gureum.keystone.errors import InvalidLimit, StillLimited
 from gureum.keystone.logic import common
 from gureum.keystone.store import entities, tables
 
@@ -80,6 +82,7 @@ def create(tx: Tx, new: Any) -> entities.Row:
     )
     if registered is None:
         raise BadRequest("There is no registered limit for this service, region and resource.")
+    check_tree(tx, registered, project_id or "", domain_id or "", new.resource_limit)
     values = {
         "id": common.new_id(),
         "registered_limit_id": registered.id,
@@ -89,6 +92,72 @@ def create(tx: Tx, new: Any) -> entities.Row:
         "description": new.get("description"),
     }
     return common.insert(tx, _L, "limit", values)
+
+
+def update(tx: Tx, limit: Any, new: Any) -> entities.Row:
+    """Change a limit. Raises: InvalidLimit."""
+    if new.has("resource_limit"):
+        registered = entities.get(tx, _R, limit.registered_limit_id)
+        check_tree(tx, registered, limit.project_id, limit.domain_id, new.resource_limit)
+    return common.update(tx, _L, "limit", limit, common.given(new))
+
+
+# -- the strict model ------------------------------------------------------------------------------
+
+STRICT_DEPTH = 2
+MODELS = {
+    "flat": "Limit enforcement and validation does not take project hierarchy into consideration.",
+    "strict_two_level": "This model requires project hierarchy never exceeds a depth of two levels.",
+}
+
+
+def check_tree(tx: Tx, registered: Any, project_id: str, domain_id: str, value: int) -> None:
+    """Refuse a limit above the one over it or below one under it. Raises: InvalidLimit."""
+    if tx.deps.limits.enforcement_model == "flat":
+        return
+    over = _over(tx, registered, project_id) if project_id else None
+    if over is not None and _above(value, over):
+        raise InvalidLimit(reason=f"{value} is above the limit {over} of what it lies in.")
+    for row in _under(tx, registered, project_id, domain_id):
+        if _above(row.resource_limit, value):
+            raise InvalidLimit(
+                reason=f"{value} is below the limit {row.resource_limit} of project"
+                f" {row.project_id} in it."
+            )
+
+
+def _above(one: int, two: int) -> bool:
+    """Whether one limit allows more than another; -1 stands for no limit."""
+    return two != -1 and (one == -1 or one > two)
+
+
+def _own(tx: Tx, registered: Any, project_id: str, domain_id: str) -> int | None:
+    row = entities.find(
+        tx,
+        _L,
+        registered_limit_id=registered.id,
+        project_id=project_id,
+        domain_id=domain_id,
+    )
+    return None if row is None else int(row.resource_limit)
+
+
+def _over(tx: Tx, registered: Any, project_id: str) -> int | None:
+    """Return the limit that a project's own may not exceed: a parent has the default if none of its own."""
+    project = entities.get(tx, tables.projects, project_id)
+    assert project is not None
+    if project.parent_id != project.domain_id:
+        own = _own(tx, registered, project.parent_id, "")
+        return int(registered.default_limit) if own is None else own
+    return _own(tx, registered, "", project.domain_id)
+
+
+def _under(tx: Tx, registered: Any, project_id: str, domain_id: str) -> list[entities.Row]:
+    """Return the limits of the projects right under a project or domain."""
+    p = tables.projects.c
+    inside = sa.select(p.id).where(p.parent_id == (project_id or domain_id))
+    where = [_L.c.registered_limit_id == registered.id, _L.c.project_id.in_(inside)]
+    return list(entities.listed(tx, _L, where))
 
 
 def listed(tx: Tx, conditions: list[sa.ColumnElement[bool]]) -> list[dict[str, Any]]:

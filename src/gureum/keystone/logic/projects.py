@@ -10,7 +10,7 @@ from gureum.core.context import Context
 from gureum.core.db import Tx
 from gureum.core.spec import BadRequest, Forbidden
 from gureum.keystone.errors import Missing
-from gureum.keystone.logic import common
+from gureum.keystone.logic import common, limits
 from gureum.keystone.store import assignments, entities, tables
 
 
@@ -55,7 +55,10 @@ def place(ctx: Context, tx: Tx, new: Any) -> tuple[str, str]:
     if parent is None:
         return domain_id, domain_id
     depth = len(assignments.ancestors(tx, parent.id)) + 2
-    if depth > tx.deps.options.max_project_tree_depth:
+    deepest = tx.deps.options.max_project_tree_depth
+    if tx.deps.limits.enforcement_model == "strict_two_level":
+        deepest = min(deepest, limits.STRICT_DEPTH)
+    if depth > deepest:
         raise Forbidden("The tree of projects would become too deep.")
     return domain_id, parent.id
 

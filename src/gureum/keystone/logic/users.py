@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -41,7 +43,7 @@ def create(ctx: Context, tx: Tx, new: Any, hashed: str | None) -> entities.Row:
     if entities.get(tx, tables.domains, domain_id) is None:
         raise Missing(kind="domain", id=domain_id)
     _check_default_project(tx, new.get("default_project_id"))
-    receipts.check_options(new.get("options", {}) or {})
+    check_options(new.get("options", {}) or {})
     values = {
         "id": common.new_id(),
         "name": new.name,
@@ -56,8 +58,29 @@ def create(ctx: Context, tx: Tx, new: Any, hashed: str | None) -> entities.Row:
         "failed_count": 0,
     }
     row = common.insert(tx, tables.users, "user", values)
-    _set_hash(tx, row.id, hashed)
+    _set_hash(tx, row, hashed, by_admin=True)
     return row
+
+
+SWITCHES = (
+    "ignore_change_password_upon_first_use",
+    "ignore_password_expiry",
+    "ignore_lockout_failure_attempts",
+    "ignore_user_inactivity",
+    "lock_password",
+    "immutable",
+)
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that there are not, or that have another form. Raises: BadRequest."""
+    known = (*SWITCHES, receipts.ENABLED, receipts.RULES)
+    for name, value in options.items():
+        if name not in known:
+            raise BadRequest(f"A user has no option {name[:64]}.")
+        if name in SWITCHES and not isinstance(value, bool | None):
+            raise BadRequest(f"The option {name} must be true or false.")
+    receipts.check_options(options)
 
 
 def _check_default_project(tx: Tx, project_id: str | None) -> None:
@@ -65,17 +88,37 @@ def _check_default_project(tx: Tx, project_id: str | None) -> None:
         raise BadRequest("A domain cannot be a default project.")
 
 
-def _set_hash(tx: Tx, user_id: str, hashed: str | None) -> None:
+def _set_hash(tx: Tx, user: Any, hashed: str | None, *, by_admin: bool) -> None:
     """Set the password, keeping as many old ones as may not come back; None takes all away."""
     p = tables.passwords
     keep = tx.deps.compliance.unique_last_password_count - 1 if hashed is not None else 0
-    newest = sa.select(p.c.id).where(p.c.user_id == user_id).order_by(p.c.created_at.desc())
+    newest = sa.select(p.c.id).where(p.c.user_id == user.id).order_by(p.c.created_at.desc())
     kept = [row.id for row in tx.all(newest.limit(keep))] if keep > 0 else []
-    tx.delete(p, sa.and_(p.c.user_id == user_id, p.c.id.not_in(kept)))
-    if hashed is not None:
-        tx.insert(
-            tables.passwords, id=common.new_id(), user_id=user_id, hash=hashed, created_at=utc_now()
-        )
+    tx.delete(p, sa.and_(p.c.user_id == user.id, p.c.id.not_in(kept)))
+    if hashed is None:
+        return
+    now = utc_now()
+    tx.insert(
+        p,
+        id=common.new_id(),
+        user_id=user.id,
+        hash=hashed,
+        created_at=now,
+        expires_at=_expiry(tx.deps, user.options or {}, now, by_admin=by_admin),
+    )
+
+
+def _expiry(
+    deps: Deps, options: Mapping[str, Any], now: datetime, *, by_admin: bool
+) -> datetime | None:
+    """Return when a password that is set now must be changed."""
+    rules = deps.compliance
+    first_use = rules.change_password_upon_first_use and by_admin
+    if first_use and not options.get("ignore_change_password_upon_first_use"):
+        return now
+    if rules.password_expires_days and not options.get("ignore_password_expiry"):
+        return now + timedelta(days=rules.password_expires_days)
+    return None
 
 
 def update(tx: Tx, user: Any, new: Any, hashed: str | None) -> entities.Row:
@@ -85,12 +128,17 @@ def update(tx: Tx, user: Any, new: Any, hashed: str | None) -> entities.Row:
     if new.has("domain_id") and new.domain_id != user.domain_id:
         raise BadRequest("domain_id cannot be changed.")
     _check_default_project(tx, values.get("default_project_id"))
-    receipts.check_options(values.get("options") or {})
-    if new.has("password"):
-        _set_hash(tx, user.id, hashed)
+    check_options(values.get("options") or {})
     if new.has("password") or values.get("enabled") is False:
         tokens.revoke(tx, tx.deps, user_id=user.id)
-    return common.update(tx, tables.users, "user", user, values)
+    if new.has("password") or values.get("enabled") is True:
+        values.update(failed_count=0, failed_at=None)
+    if values.get("enabled") is True and proofs.inactive(tx.deps, user):
+        values["last_active_at"] = utc_now()
+    row = common.update(tx, tables.users, "user", user, values)
+    if new.has("password"):
+        _set_hash(tx, row, hashed, by_admin=True)
+    return row
 
 
 def delete(tx: Tx, user: Any) -> None:
@@ -101,18 +149,40 @@ def delete(tx: Tx, user: Any) -> None:
 
 
 def change_password(deps: Deps, user_id: str, original: str, password: str) -> None:
-    """Change a password by proving the present one. Raises: BadPassword, PasswordPolicy, BadRequest."""
+    """Change a password by proving the present one, also when it has expired.
+
+    Raises: BadPassword, PasswordPolicy, BadRequest.
+    """
     user, _ = proofs.prove_password(deps, {"id": user_id}, original)
     if (user.options or {}).get("lock_password"):
         raise BadRequest("The password of this user is locked.")
     if password == original:
         raise PasswordPolicy(reason="the new password cannot be the current one.")
     check_new_password(deps, password)
+    _check_age(deps, user_id)
     _check_history(deps, user_id, password)
     hashed = deps.hasher.hash(password)
     with deps.db.write() as tx:
-        _set_hash(tx, user_id, hashed)
+        _set_hash(tx, user, hashed, by_admin=False)
         tokens.revoke(tx, deps, user_id=user_id)
+
+
+def _check_age(deps: Deps, user_id: str) -> None:
+    """Refuse to change a password that is too new, unless it must be changed. Raises: PasswordPolicy."""
+    days = deps.compliance.minimum_password_age_days
+    if not days:
+        return
+    with deps.db.read() as tx:
+        present = proofs.current_password(tx, user_id)
+    now = utc_now()
+    if present is None or (present.expires_at is not None and present.expires_at <= now):
+        return
+    left = present.created_at + timedelta(days=days) - now
+    if left > timedelta(0):
+        raise PasswordPolicy(
+            reason=f"it can be changed {days} day(s) after the last change; {left.days + 1} day(s)"
+            " are left. An administrator can reset it."
+        )
 
 
 def _check_history(deps: Deps, user_id: str, password: str) -> None:
@@ -128,12 +198,39 @@ def _check_history(deps: Deps, user_id: str, password: str) -> None:
         raise PasswordPolicy(reason=f"it was one of the last {count} passwords.")
 
 
-def passwords_of(tx: Tx, ids: list[str]) -> dict[str, Any]:
-    """Return when passwords expire, by user, in one query a thousand."""
-    found: dict[str, Any] = {}
+def expiries_of(tx: Tx, ids: list[str]) -> dict[str, datetime | None]:
+    """Return when present passwords expire, by user, in one query for some hundred users."""
+    found: dict[str, datetime | None] = {}
     p = tables.passwords.c
     for start in range(0, len(ids), 500):
-        part = ids[start : start + 500]
-        for row in tx.all(sa.select(p.user_id, p.expires_at).where(p.user_id.in_(part))):
+        wanted = sa.select(p.user_id, p.expires_at).where(p.user_id.in_(ids[start : start + 500]))
+        for row in tx.all(wanted.order_by(p.created_at)):
             found[row.user_id] = row.expires_at
     return found
+
+
+_COMPARISONS = {
+    "lt": lambda column, moment: column < moment,
+    "lte": lambda column, moment: column <= moment,
+    "gt": lambda column, moment: column > moment,
+    "gte": lambda column, moment: column >= moment,
+    "eq": lambda column, moment: column == moment,
+    "neq": lambda column, moment: column != moment,
+}
+
+
+def expiring(text: str) -> sa.ColumnElement[bool]:
+    """Turn the filter `password_expires_at=lt:2026-11-23T00:00:00Z` into a condition. Raises: BadRequest."""
+    name, found, rest = text.partition(":")
+    if name not in _COMPARISONS or not found:
+        name, rest = "eq", text
+    try:
+        moment = datetime.fromisoformat(rest)
+    except ValueError:
+        raise BadRequest("password_expires_at is a comparison and a time, lt:TIME.") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    p = tables.passwords.c
+    later = tables.passwords.alias()
+    newest = ~sa.exists().where(later.c.user_id == p.user_id, later.c.created_at > p.created_at)
+    matches = sa.and_(p.expires_at.is_not(None), _COMPARISONS[name](p.expires_at, moment), newest)
+    return tables.users.c.id.in_(sa.select(p.user_id).where(matches))
