@@ -23,6 +23,7 @@ _SHOWN_ELSEWHERE = frozenset(
     ("method", "path", "status", "saga_id", "request_id", "resource_id", "host", "waited_ms",
      "round", "error", "detail", "agent", "undo")
 )  # fmt: skip
+_SAID_BY_ITS_SPAN = frozenset(("agent", "step", "undo", "tries", "topic", "method", "resource_id"))
 _WAITED_MS = 1.0
 
 
@@ -130,9 +131,8 @@ def _print(story: Story, *, notes: bool, wide: bool) -> None:
         mark = "  <-- failed" if node.failed and node.kind != "note" else ""
         print(f"{offset} {_took(node):>9}  {node.component:{width}}  {text}{mark}")
         indent = " " * (22 + width + len(branch))
-        for key in ("error", "detail"):
-            if node.fields.get(key):
-                print(f"{indent}{key}: {_short(node.fields[key], wide, most=400)}")
+        for text in _why(node):
+            print(f"{indent}{_short(text, wide, most=200)}")
 
 
 def _branches(
@@ -152,6 +152,15 @@ def _branches(
 def _answer(node: Node) -> Node:
     """Return what was asked for instead of the asking, when nothing else is told of it."""
     return node.children[0] if node.kind == "ask" and len(node.children) == 1 else node
+
+
+def _why(node: Node) -> list[str]:
+    """Return what is known of a failure: what the user reads, and what operators read besides."""
+    if node.kind == "note":
+        return []
+    error, detail = node.fields.get("error", ""), node.fields.get("detail", "")
+    lines = [line for line in [*error.split("\n"), *detail.split("\n")] if line]
+    return list(dict.fromkeys(lines))
 
 
 def _took(node: Node) -> str:
@@ -186,7 +195,7 @@ def _what(node: Node, *, wide: bool) -> str:
     more = [
         f"{key}={_short(value, wide, most=200)}"
         for key, value in fields.items()
-        if key not in _SHOWN_ELSEWHERE or (node.kind == "note" and key not in ("agent",))
+        if key not in (_SAID_BY_ITS_SPAN if node.kind == "note" else _SHOWN_ELSEWHERE)
     ]
     if fields.get("host") and node.kind in ("call", "job", "pass"):
         more.insert(0, f"on {fields['host']}")
@@ -196,6 +205,7 @@ def _what(node: Node, *, wide: bool) -> str:
 
 
 def _short(text: str, wide: bool, *, most: int = 120) -> str:
+    text = text.replace("\n", "; ")
     if wide:
         return text
     short = _UUID.sub(lambda found: found[1] or found[3], text)

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from gureum.nova.agent.contract import ImageAccess, ImageUnavailable
+from gureum.nova.agent.contract import ImageAccess, ImageUnavailable, ImageUnusable
 from gureum.nova.agent.image_source import ImageApi
 
 ACCESS = ImageAccess("http://images.test:9292/", "t0ken")
@@ -32,6 +32,8 @@ def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, content=b"bytes")
     if request.url.path == "/v2/images/moved/file":
         return httpx.Response(302, headers={"Location": "http://evil.test/"})
+    if request.url.path.startswith("/v2/images/deleted"):
+        return httpx.Response(404)
     if request.url.path == "/v2/images/empty/file":
         return httpx.Response(204)
     raise httpx.ConnectError("no route")
@@ -58,6 +60,12 @@ def test_image_is_read_in_pieces() -> None:
 def test_whatever_is_no_image_is_unavailable(image_id: str) -> None:
     with pytest.raises(ImageUnavailable):
         list(api().read(image_id))
+
+
+def test_image_that_is_gone_is_not_worth_another_try() -> None:
+    for ask in (lambda: api().show("deleted"), lambda: list(api().read("deleted"))):
+        with pytest.raises(ImageUnusable, match="does not exist any more"):
+            ask()
 
 
 def test_token_is_in_no_text() -> None:

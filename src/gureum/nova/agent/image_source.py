@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from gureum.core import trace
-from gureum.nova.agent.contract import ImageAccess, ImageSpec, ImageUnavailable
+from gureum.nova.agent.contract import ImageAccess, ImageSpec, ImageUnavailable, ImageUnusable
 from gureum.nova.drivers.base import ImageSource
 
 _CHUNK_BYTES = 1 << 20
@@ -44,13 +44,12 @@ class ImageApi(ImageSource):
         )
 
     def show(self, image_id: str) -> ImageSpec:
-        """Return what the image service says of an image."""
+        """Return what the image service says of an image. Raises: ImageUnavailable, ImageUnusable."""
         try:
             response = self._client.get(f"/images/{image_id}", headers=trace.headers())
         except httpx.HTTPError as error:
             raise ImageUnavailable(f"image {image_id}: {type(error).__name__}") from error
-        if response.status_code != 200:
-            raise ImageUnavailable(f"image {image_id}: answered {response.status_code}")
+        _check(image_id, response.status_code)
         return image_from_json(response.json())
 
     def read(self, image_id: str) -> Iterator[bytes]:
@@ -58,8 +57,7 @@ class ImageApi(ImageSource):
         try:
             path = f"/images/{image_id}/file"
             with self._client.stream("GET", path, headers=trace.headers()) as response:
-                if response.status_code != 200:
-                    raise ImageUnavailable(f"image {image_id}: answered {response.status_code}")
+                _check(image_id, response.status_code)
                 yield from response.iter_bytes(_CHUNK_BYTES)
         except httpx.HTTPError as error:
             raise ImageUnavailable(f"image {image_id}: {type(error).__name__}") from error
@@ -67,6 +65,13 @@ class ImageApi(ImageSource):
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()
+
+
+def _check(image_id: str, status: int) -> None:
+    if status == 404:  # no other host, and no other try, would find it
+        raise ImageUnusable(f"image {image_id} does not exist any more.")
+    if status != 200:
+        raise ImageUnavailable(f"image {image_id}: answered {status}")
 
 
 def image_from_json(body: dict[str, Any]) -> ImageSpec:

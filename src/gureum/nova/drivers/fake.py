@@ -192,6 +192,8 @@ class FakeDriver(ComputeDriver, HasConsoles, HasInterfaces):
                 and (image.min_disk_gib > guest.flavor.disk_gib)
             ):
                 raise ImageUnusable("the image needs a larger disk than the flavor has")
+            if image is not None and order.images is not None:
+                order.images.show(image.id)  # a real driver would read it now
             _pause(self.host.spawn_s)
             order.checkpoint()
             known = self._add(order)
