@@ -23,6 +23,8 @@ from gureum.neutron.agents.contract import (
 )
 from gureum.neutron.agents.dhcp.config import DhcpAgentOptions
 from gureum.neutron.agents.dhcp.network import NetworkDriver
+from gureum.neutron.agents.ovs.ovsdb import DEFAULT_REMOTE
+from gureum.neutron.agents.ovs.watch import SwitchWatch, bridge_socket
 from gureum.neutron.agents.plumbing.announce import Announcer
 from gureum.neutron.agents.plumbing.each import each
 from gureum.neutron.agents.plumbing.ovsports import OvsPorts
@@ -66,6 +68,8 @@ class DhcpAgent(Agent):
         self._announcer = Announcer()
         self._plugger = Plugger(OvsPorts(runner, options.integration_bridge), "dhcp")
         self._driver = NetworkDriver(options, runner, self._plugger, self._announcer)
+        path = bridge_socket(DEFAULT_REMOTE, options.integration_bridge)
+        self._watch = SwitchWatch(path, self.wake)
         self._verify_at = 0.0
         self._ready: dict[str, set[str]] = {}
         self._served: set[str] = set()
@@ -89,9 +93,11 @@ class DhcpAgent(Agent):
     def on_start(self) -> None:
         """Wait for the integration bridge."""
         self._plugger.check()
+        self._watch.start()
 
     def on_stop(self) -> None:
         """Stop announcing."""
+        self._watch.stop()
         self._announcer.stop()
 
     def doubt(self) -> None:

@@ -30,6 +30,7 @@ from gureum.neutron.agents.l2.wiring import ZONE_KEY, Wiring, devices_of
 from gureum.neutron.agents.ovs.edit import Edit
 from gureum.neutron.agents.ovs.flows import Applied, Flow, FlowTable, flush_zone
 from gureum.neutron.agents.ovs.ovsdb import Interface, Ovsdb
+from gureum.neutron.agents.ovs.watch import SwitchWatch, bridge_socket
 
 log = logs.get(__name__)
 
@@ -75,6 +76,8 @@ class OvsAgent(Agent):
         self._runner = runner or Runner()
         self._ovsdb = ovsdb or Ovsdb(options.ovsdb_connection, on_change=self.wake)
         self._table = FlowTable(options.integration_bridge, self._runner)
+        path = bridge_socket(options.ovsdb_connection, options.integration_bridge)
+        self._watch = SwitchWatch(path, self._switch_came)
         self._wiring = Wiring(self._claim_zones)
         self._reporter = StatusReporter(host, server)
         self._static = pipeline.static_flows()
@@ -110,12 +113,14 @@ class OvsAgent(Agent):
     def on_start(self) -> None:
         """Make what is missing of bridges, patches and tunnel ports."""
         self._ovsdb.start()
+        self._watch.start()
         self._datapath_type = pick_datapath(self.options, self._ovsdb.snapshot, self._runner)
         self._connect()
         self._reporter.start()
 
     def on_stop(self) -> None:
         """Let go of the database and the reporter."""
+        self._watch.stop()
         self._reporter.stop()
         self._ovsdb.close()
 
@@ -139,6 +144,11 @@ class OvsAgent(Agent):
         problems += self._blame(applied)
         self._tell(book, changes, problems)
         return problems
+
+    def _switch_came(self) -> None:
+        """A new ovs-vswitchd has none of our flows."""
+        self._table.doubt()
+        self.wake()
 
     # --- an audit's look -----------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ from gureum.neutron.agents.contract import (
 )
 from gureum.neutron.agents.l3.config import L3AgentOptions
 from gureum.neutron.agents.l3.router import RouterDriver
+from gureum.neutron.agents.ovs.ovsdb import DEFAULT_REMOTE
+from gureum.neutron.agents.ovs.watch import SwitchWatch, bridge_socket
 from gureum.neutron.agents.plumbing.announce import Announcer
 from gureum.neutron.agents.plumbing.each import each
 from gureum.neutron.agents.plumbing.ovsports import OvsPorts
@@ -69,6 +71,8 @@ class L3Agent(Agent):
         self._announcer = Announcer()
         self._plugger = Plugger(OvsPorts(runner, options.integration_bridge), "l3")
         self._driver = RouterDriver(options, runner, self._plugger, self._announcer)
+        path = bridge_socket(DEFAULT_REMOTE, options.integration_bridge)
+        self._watch = SwitchWatch(path, self.wake)
         self._verify_at = 0.0
         self._told: dict[str, str] = {}
 
@@ -93,9 +97,11 @@ class L3Agent(Agent):
     def on_start(self) -> None:
         """Wait for the integration bridge."""
         self._plugger.check()
+        self._watch.start()
 
     def on_stop(self) -> None:
         """Stop announcing."""
+        self._watch.stop()
         self._announcer.stop()
 
     def doubt(self) -> None:
