@@ -422,11 +422,11 @@ def show_time(value: datetime | str, form: str = "z") -> str:
     """Show a moment as `2026-01-02T03:04:05Z` (z), `….123456` (us) or `….123456Z` (usz)."""
     if isinstance(value, str):
         return value
-    if value.tzinfo is not None:
-        value = value.astimezone(UTC).replace(tzinfo=None)
+    if value.tzinfo is not None and value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
     if form == "z":
-        return value.isoformat(timespec="seconds") + "Z"
-    return value.isoformat(timespec="microseconds") + ("Z" if form == "usz" else "")
+        return value.isoformat(timespec="seconds")[:19] + "Z"
+    return value.isoformat(timespec="microseconds")[:26] + ("Z" if form == "usz" else "")
 
 
 class Json(Field[Any]):

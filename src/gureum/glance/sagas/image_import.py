@@ -265,9 +265,7 @@ def drop_kept(context: Context) -> None:
     job, deps = context.params, context.deps
 
     for name in job.stores:
-        deps.db.retrying(
-            partial(locations.remove_of_store, image_id=job.image_id, store=name)
-        )
+        deps.db.retrying(partial(locations.remove_of_store, image_id=job.image_id, store=name))
         found = deps.stores.get(name)
         if found is not None and not found.read_only:
             found.delete(job.image_id)

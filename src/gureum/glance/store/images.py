@@ -16,6 +16,10 @@ from gureum.glance.store import locations as location_store
 from gureum.glance.store.tables import deleted_images, images, locations, members, properties, tags
 
 _COLUMNS = tuple(column.name for column in images.columns)
+_STANDING = sa.select(members.c.image_id, members.c.status).where(
+    members.c.image_id.in_(sa.bindparam("ids", expanding=True)),
+    members.c.member_id == sa.bindparam("project"),
+)
 
 
 def get(tx: Tx, id: str, project_id: str | None) -> Image | None:
@@ -37,15 +41,12 @@ def complete(tx: Tx, rows: Sequence[Any], project_id: str | None) -> list[Image]
         property_map[found.image_id][found.name] = found.value
     standing: dict[str, str] = {}
     if project_id is not None:
-        mine = sa.and_(members.c.image_id.in_(ids), members.c.member_id == project_id)
-        standing = {
-            row.image_id: row.status
-            for row in tx.all(sa.select(members.c.image_id, members.c.status).where(mine))
-        }
+        asked = {"ids": ids, "project": project_id}
+        standing = {row.image_id: row.status for row in tx.all(_STANDING, asked)}
     places = location_store.of_images(tx, ids)
     return [
         Image(
-            **{name: getattr(row, name) for name in _COLUMNS},
+            **dict(zip(_COLUMNS, row, strict=True)),
             locations=tuple(places[row.id]),
             tags=tuple(tag_map[row.id]),
             properties=property_map[row.id],
@@ -125,7 +126,7 @@ def forget(tx: Tx, id: str) -> bool:
 def in_status(tx: Tx, *statuses: str) -> list[Image]:
     """Return the images of some statuses, without what belongs to them."""
     rows = tx.all(sa.select(images).where(images.c.status.in_(statuses)).limit(1000))
-    return [Image(**{name: getattr(row, name) for name in _COLUMNS}) for row in rows]
+    return [Image(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

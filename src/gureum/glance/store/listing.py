@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -68,17 +69,33 @@ class Wanted:
 
 def page(tx: Tx, wanted: Wanted, marker: Image | None, limit: int) -> tuple[list[Image], bool]:
     """Return up to `limit` images after the marker, and whether more follow."""
-    query = sa.select(images).where(
-        images.c.status != PENDING_DELETE, _visible(wanted), *_filters(wanted)
-    )
     order = [*wanted.order]
     for name in ("created_at", "id"):
         if all(name != known for known, _ in order):
             order.append((name, True))
-    keys = [SortKey(images.c[_column(name)], descending) for name, descending in order]
-    after = None if marker is None else [getattr(marker, _column(name)) for name, _ in order]
-    rows = tx.all(sorted_after(query, keys, after, limit + 1))
+    keys = tuple(SortKey(images.c[_column(name)], descending) for name, descending in order)
+    filters = _filters(wanted)
+    if marker is None and not filters and wanted.project_id is not None:
+        first = _first_page(wanted.sees_all, wanted.visibility, wanted.member_status, keys)
+        rows = tx.all(first, {"project": wanted.project_id, "rows": limit + 1})
+    else:
+        query = sa.select(images).where(
+            images.c.status != PENDING_DELETE, _visible(wanted), *filters
+        )
+        after = None if marker is None else [getattr(marker, _column(name)) for name, _ in order]
+        rows = tx.all(sorted_after(query, keys, after, limit + 1))
     return complete(tx, rows[:limit], wanted.project_id), len(rows) > limit
+
+
+@lru_cache(maxsize=256)
+def _first_page(
+    sees_all: bool, visibility: str | None, member_status: str, keys: tuple[SortKey, ...]
+) -> sa.Select[Any]:
+    """Return the statement of a list without filters, which is most of them; made once."""
+    project: Any = sa.bindparam("project", type_=sa.String)
+    wanted = Wanted(project, sees_all=sees_all, visibility=visibility, member_status=member_status)
+    query = sa.select(images).where(images.c.status != PENDING_DELETE, _visible(wanted))
+    return sorted_after(query, keys, None, None).limit(sa.bindparam("rows", type_=sa.Integer))
 
 
 def _column(name: str) -> str:

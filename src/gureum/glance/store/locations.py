@@ -13,12 +13,19 @@ from gureum.core.db import Tx
 from gureum.glance.model import HERE, LEAVING, Location
 from gureum.glance.store.tables import locations
 
+_OF_IMAGES = (
+    sa.select(locations)
+    .where(
+        locations.c.image_id.in_(sa.bindparam("ids", expanding=True)), locations.c.status == HERE
+    )
+    .order_by(locations.c.position, locations.c.id)
+)
+
 
 def of_images(tx: Tx, ids: Sequence[str]) -> Mapping[str, list[Location]]:
     """Return the locations of images that are not on their way out, in their order."""
     found: dict[str, list[Location]] = defaultdict(list)
-    query = sa.select(locations).where(locations.c.image_id.in_(ids), locations.c.status == HERE)
-    for row in tx.all(query.order_by(locations.c.position, locations.c.id)):
+    for row in tx.all(_OF_IMAGES, {"ids": list(ids)}):
         found[row.image_id].append(_location(row))
     return found
 
