@@ -56,6 +56,11 @@ def missing(kind: str) -> str:
     return f"Debian's {package} is missing ({', '.join(lacking)})" if lacking else ""
 
 
+def available() -> list[str]:
+    """The kinds of servers that can run here."""
+    return [kind for kind in _USERS if not missing(kind)]
+
+
 class Server:
     """One private server. kind: mariadb or postgresql."""
 
@@ -215,6 +220,12 @@ class Server:
         finally:
             engine.dispose()
         return rows
+
+    def empty(self, name: str) -> str:
+        """Make a database anew and return its URL."""
+        quoted = f"`{name}`" if self.kind == "mariadb" else f'"{name}"'
+        self.admin(f"DROP DATABASE IF EXISTS {quoted}", f"CREATE DATABASE {quoted}")
+        return self.url(name)
 
     def cut_connections(self, name: str) -> int:
         """Kill every connection to a database, as a failing network would; returns how many."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 import sqlalchemy as sa
-from database_servers import available, server
+from dblab import available, running
 
 from gureum.core.context import Context
 from gureum.core.db import Database
@@ -62,8 +62,8 @@ DELETE = Saga("job.delete", Step("gone", do=do), params=Job, cancellable=False)
 
 @pytest.fixture(scope="module", params=available() or ["none"])
 def make(request):
-    with server(request.param) as make:
-        yield make
+    with running(request.param) as server:
+        yield server.empty
 
 
 @pytest.fixture

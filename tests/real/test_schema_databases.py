@@ -1,7 +1,7 @@
 """Every service's migrations make its tables on MariaDB and PostgreSQL, and nothing else."""
 
 import pytest
-from database_servers import available, server
+from dblab import available, running
 
 from gureum import components
 from gureum.core.db import Database
@@ -17,8 +17,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module", params=available() or ["none"])
 def make(request):
-    with server(request.param) as make:
-        yield make
+    with running(request.param) as server:
+        yield server.empty
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=[spec.name for spec in SPECS])
