@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 
 from gureum import components
@@ -72,8 +73,7 @@ class InCloud:
         for name in names:
             component = components.load(name)
             self._components.append(component)
-            component.start(self.runtime)
-            self.runtime.track(component)
+            self.runtime.start(component)
         if listen:
             self.runtime.http.open()
             self.runtime.http.serve()
@@ -139,6 +139,17 @@ class InCloud:
         sent = {"x-auth-token": token or self.token, **(headers or {})}
         url = self.auth_url if service == "identity" else self._endpoints[service]
         return self.runtime.client.request(method, url + path, json=json, headers=sent)
+
+    def endpoint(self, service: str) -> str:
+        """Return the base URL of a service."""
+        return self._endpoints[service]
+
+    def upload(self, url: str, content: bytes) -> HttpReply:
+        """Put an image's bytes, over a socket: bodies are streamed."""
+        headers = {"x-auth-token": self.token, "content-type": "application/octet-stream"}
+        with httpx.Client(trust_env=False) as client:
+            answer = client.put(url, content=content, headers=headers)
+        return HttpReply(answer.status_code, answer.headers, answer.content)
 
     def call(self, method: str, service: str, path: str, json: Any = None, **kw: Any) -> Any:
         """Call, and return the decoded body. Raises: RuntimeError for an error answer."""

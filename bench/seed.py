@@ -26,6 +26,9 @@ AT_ONCE = 2000
 TRAITS = ("COMPUTE_NODE", "COMPUTE_NET_ATTACH_INTERFACE", "HW_CPU_X86_SSE2", "HW_CPU_X86_AVX")
 FLAVOR = {"id": "bench.small", "name": "bench.small", "vcpus": 1, "ram": 64, "disk": 1}
 VCPUS, MEMORY_MIB, DISK_GIB = 64, 262_144, 4_096
+CIDR = "10.64.0.0/14"
+FIRST = (10 << 24) + (64 << 16) + 256
+"""The first address that is written, as a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,12 @@ def identity(kind: str, number: int) -> str:
 def host_name(number: int) -> str:
     """Name of a host of the fleet."""
     return f"fleet-{number:05}"
+
+
+def node_id(number: int) -> str:
+    """Return the id that a host of the fleet gets when it reports, in Nova and in placement."""
+    name = host_name(number)
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{name}/{name}"))
 
 
 def _write(database: Database, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:
@@ -71,21 +80,26 @@ def flavor(cloud: InCloud) -> str:
     return str(FLAVOR["id"])
 
 
-def network(cloud: InCloud, name: str = "bench", cidr: str = "10.64.0.0/14") -> Net:
-    """Make a network with a subnet through the API."""
+def network(cloud: InCloud, name: str = "bench", *, own_group: bool = False) -> Net:
+    """Make a network with a subnet through the API, and a security group unless the default will do."""
     made = cloud.call("POST", "network", "/v2.0/networks", {"network": {"name": name}})["network"]
-    subnet = cloud.call(
-        "POST",
-        "network",
-        "/v2.0/subnets",
-        {"subnet": {"network_id": made["id"], "ip_version": 4, "cidr": cidr}},
-    )["subnet"]
-    groups = cloud.call(
-        "GET", "network", f"/v2.0/security-groups?project_id={cloud.project_id}&name=default"
-    )["security_groups"]
-    octets = [int(part) for part in cidr.split("/", maxsplit=1)[0].split(".")]
-    first = (octets[0] << 24 | octets[1] << 16 | octets[2] << 8 | octets[3]) + 256
-    return Net(made["id"], subnet["id"], first, groups[0]["id"])
+    body = {"network_id": made["id"], "ip_version": 4, "cidr": CIDR}
+    subnet = cloud.call("POST", "network", "/v2.0/subnets", {"subnet": body})["subnet"]
+    if own_group:
+        group = {"security_group": {"name": name}}
+        made_group = cloud.call("POST", "network", "/v2.0/security-groups", group)["security_group"]
+        rule = {
+            "security_group_id": made_group["id"],
+            "direction": "ingress",
+            "remote_group_id": made_group["id"],
+        }
+        path = "/v2.0/security-group-rules"
+        cloud.call("POST", "network", path, {"security_group_rule": rule})
+        group_id = made_group["id"]
+    else:
+        path = f"/v2.0/security-groups?project_id={cloud.project_id}&name=default"
+        group_id = cloud.call("GET", "network", path)["security_groups"][0]["id"]
+    return Net(made["id"], subnet["id"], FIRST, group_id)
 
 
 # -- hosts -----------------------------------------------------------------------------------------
@@ -105,27 +119,27 @@ def hosts(cloud: InCloud, numbers: Sequence[int]) -> None:
         for i in numbers
     ))  # fmt: skip
     _write(cell, v.compute_nodes, (
-        {"id": identity("node", i), "service_id": identity("service", i), "host": host_name(i),
+        {"id": node_id(i), "service_id": identity("service", i), "host": host_name(i),
          "hypervisor_hostname": host_name(i), "capabilities": capabilities,
          "inventory": {**inventory, "hypervisor_hostname": host_name(i)}, "created_at": now}
         for i in numbers
     ))  # fmt: skip
     _write(api, v.host_mappings, ({"host": host_name(i), "cell": v.CELL1} for i in numbers))
     _write(placement, p.providers, (
-        {"uuid": identity("node", i), "name": host_name(i), "generation": 1, "parent_uuid": None,
-         "root_uuid": identity("node", i), "updated_at": now}
+        {"uuid": node_id(i), "name": host_name(i), "generation": 1, "parent_uuid": None,
+         "root_uuid": node_id(i), "updated_at": now}
         for i in numbers
     ))  # fmt: skip
     stock = (("VCPU", VCPUS, 4.0), ("MEMORY_MB", MEMORY_MIB, 1.0), ("DISK_GB", DISK_GIB, 1.0))
     _write(placement, p.inventories, (
-        {"provider_uuid": identity("node", i), "resource_class": name, "total": total,
+        {"provider_uuid": node_id(i), "resource_class": name, "total": total,
          "reserved": 0, "min_unit": 1, "max_unit": total, "step_size": 1, "allocation_ratio": ratio}
         for i in numbers for name, total, ratio in stock
     ))  # fmt: skip
     _write(
         placement,
         p.provider_traits,
-        ({"provider_uuid": identity("node", i), "trait": name} for i in numbers for name in TRAITS),
+        ({"provider_uuid": node_id(i), "trait": name} for i in numbers for name in TRAITS),
     )
     forget_world(cloud)
     reach = {"tunnel_types": ["vxlan", "gre"], "tunneling_ip": "127.0.0.1",
@@ -143,9 +157,12 @@ def hosts(cloud: InCloud, numbers: Sequence[int]) -> None:
 
 
 def servers(
-    cloud: InCloud, numbers: Sequence[int], net: Net, host_count: int, *, ports_each: int = 2
+    cloud: InCloud, numbers: Sequence[int], nets: Sequence[Net], host_count: int, each: int = 2
 ) -> None:
-    """Write ACTIVE servers spread over hosts 0…host_count-1, with ports and allocations."""
+    """Write ACTIVE servers spread over hosts 0…host_count-1, with allocations and `each` ports.
+
+    The ports of a server are in one network; networks are taken in turn.
+    """
     flavor_id = flavor(cloud)
     cell, api = cloud.runtime.database("nova_cell1"), cloud.runtime.database("nova_api")
     now = utc_now()
@@ -188,9 +205,9 @@ def servers(
         for i in numbers
     ))  # fmt: skip
     _sagas(cell, numbers, cloud)
-    _cards(cell, numbers, net, ports_each)
+    _cards(cell, numbers, nets, each)
     _allocations(cloud, numbers, host_count)
-    ports(cloud, _ports_of(numbers, net, host_count, ports_each), net)
+    ports(cloud, _ports_of(numbers, nets, host_count, each))
 
 
 def _sagas(cell: Database, numbers: Sequence[int], cloud: InCloud) -> None:
@@ -211,20 +228,20 @@ def _sagas(cell: Database, numbers: Sequence[int], cloud: InCloud) -> None:
     ))  # fmt: skip
 
 
-def _cards(cell: Database, numbers: Sequence[int], net: Net, each: int) -> None:
+def _cards(cell: Database, numbers: Sequence[int], nets: Sequence[Net], each: int) -> None:
     now = utc_now()
-    spots = [(i, k, i * each + k) for i in numbers for k in range(each)]
+    spots = [(i, k, i * each + k, nets[i % len(nets)]) for i in numbers for k in range(each)]
     _write(cell, v.server_nics, (
         {"server_id": identity("server", i), "port_id": identity("port", j), "position": k,
          "network_id": net.network_id, "network_label": "bench", "mac": mac(j), "spec": {},
          "updated_at": now}
-        for i, k, j in spots
+        for i, k, j, net in spots
     ))  # fmt: skip
     _write(cell, v.server_addresses, (
         {"server_id": identity("server", i), "port_id": identity("port", j),
          "address": dotted(net.first + j), "version": 4, "kind": "fixed",
          "network_label": "bench", "mac": mac(j), "position": k}
-        for i, k, j in spots
+        for i, k, j, net in spots
     ))  # fmt: skip
 
 
@@ -243,7 +260,7 @@ def _allocations(cloud: InCloud, numbers: Sequence[int], host_count: int) -> Non
     ))  # fmt: skip
     amounts = (("VCPU", 1), ("MEMORY_MB", FLAVOR["ram"]), ("DISK_GB", FLAVOR["disk"]))
     _write(placement, p.allocations, (
-        {"consumer_uuid": identity("server", i), "provider_uuid": identity("node", i % host_count),
+        {"consumer_uuid": identity("server", i), "provider_uuid": node_id(i % host_count),
          "resource_class": name, "used": amount}
         for i in numbers for name, amount in amounts
     ))  # fmt: skip
@@ -257,31 +274,35 @@ class SeededPort:
     number: int
     device_id: str
     host: str
+    net: Net
 
 
-def _ports_of(numbers: Sequence[int], net: Net, host_count: int, each: int) -> Iterator[SeededPort]:
+def _ports_of(
+    numbers: Sequence[int], nets: Sequence[Net], host_count: int, each: int
+) -> Iterator[SeededPort]:
     for i in numbers:
         for k in range(each):
-            yield SeededPort(i * each + k, identity("server", i), host_name(i % host_count))
+            host, net = host_name(i % host_count), nets[i % len(nets)]
+            yield SeededPort(i * each + k, identity("server", i), host, net)
 
 
-def ports(cloud: InCloud, wanted: Iterable[SeededPort], net: Net) -> None:
-    """Write ports with addresses, bindings and the group of the network's project."""
+def ports(cloud: InCloud, wanted: Iterable[SeededPort]) -> None:
+    """Write ports with addresses, bindings and the group of their network."""
     neutron = cloud.runtime.database("neutron")
     now = utc_now()
     rows = list(wanted)
     _write(neutron, n.ports, (
         {"id": identity("port", one.number), "project_id": cloud.project_id, "name": "",
-         "created_at": now, "updated_at": now, "network_id": net.network_id,
+         "created_at": now, "updated_at": now, "network_id": one.net.network_id,
          "mac_address": mac(one.number), "status": "ACTIVE", "device_id": one.device_id,
          "device_owner": "compute:nova" if one.device_id else "", "l2_active": True,
          "dhcp_ready": True, "allowed_address_pairs": [], "extra_dhcp_opts": []}
         for one in rows
     ))  # fmt: skip
     _write(neutron, n.ip_allocations, (
-        {"network_id": net.network_id, "ip_key": f"{net.first + one.number:032x}",
-         "next_key": f"{net.first + one.number + 1:032x}",
-         "ip_address": dotted(net.first + one.number), "subnet_id": net.subnet_id,
+        {"network_id": one.net.network_id, "ip_key": f"{one.net.first + one.number:032x}",
+         "next_key": f"{one.net.first + one.number + 1:032x}",
+         "ip_address": dotted(one.net.first + one.number), "subnet_id": one.net.subnet_id,
          "port_id": identity("port", one.number)}
         for one in rows
     ))  # fmt: skip
@@ -295,7 +316,7 @@ def ports(cloud: InCloud, wanted: Iterable[SeededPort], net: Net) -> None:
         neutron,
         n.port_security_groups,
         (
-            {"port_id": identity("port", one.number), "security_group_id": net.group_id}
+            {"port_id": identity("port", one.number), "security_group_id": one.net.group_id}
             for one in rows
         ),
     )

@@ -57,7 +57,7 @@ class Growing:
         """Have `size` of every noun that counts."""
         numbers = range(self.size, size)
         seed.hosts(self.cloud, numbers)
-        seed.servers(self.cloud, numbers, self.net, max(1, size // 4), ports_each=1)
+        seed.servers(self.cloud, numbers, [self.net], max(1, size // 4), each=1)
         for i in numbers:
             self._networking(i)
             self._compute(i)
@@ -71,8 +71,8 @@ class Growing:
             "port_id": seed.identity("port", last),
             "host_name": seed.host_name(0),
             "hypervisor_hostname_pattern": "fleet",
-            "hypervisor_id": seed.identity("node", 0),
-            "uuid": seed.identity("node", 0),
+            "hypervisor_id": seed.node_id(0),
+            "uuid": seed.node_id(0),
             "consumer_uuid": seed.identity("server", last),
             "tenant_id": self.cloud.project_id,
             "resource_class": "VCPU",
