@@ -208,6 +208,7 @@ def build(
     runner: Runner | None = None,
     **options: Any,
 ) -> Cloud:
+    tmp_path.mkdir(exist_ok=True)
     database = fresh("glance", f"sqlite:///{tmp_path}/glance.sqlite")
     migrate(database, "gureum.glance.store.migrations")
     settings = GlanceOptions(

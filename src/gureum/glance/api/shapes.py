@@ -150,13 +150,13 @@ def shown(ctx: Context, deps: Deps, image: Image) -> dict[str, Any]:
     if names is not None:
         extra["stores"] = names
     options = deps.options
-    if options.show_image_direct_url or options.show_multiple_locations:
-        if deps.policy.allows("get_image_location", ctx, image_target(ctx, image)):
-            url = places.direct_url(deps, image)
-            if options.show_image_direct_url and url is not None:
-                extra["direct_url"] = url
-            if options.show_multiple_locations:
-                extra["locations"] = places.shown(deps, image)
+    telling = options.show_image_direct_url or options.show_multiple_locations
+    if telling and deps.policy.allows("get_image_location", ctx, image_target(ctx, image)):
+        url = places.direct_url(deps, image)
+        if options.show_image_direct_url and url is not None:
+            extra["direct_url"] = url
+        if options.show_multiple_locations:
+            extra["locations"] = places.shown(deps, image)
     return {
         **values,
         "owner": image.project_id,

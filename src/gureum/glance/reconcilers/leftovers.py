@@ -8,6 +8,7 @@ is the wrong one must not cost a store.
 from __future__ import annotations
 
 from gureum.core import log
+from gureum.core.db import Stale, Tx
 from gureum.core.db.types import utc_now
 from gureum.core.reconcile import Reconciler
 from gureum.glance.drivers.base import Store, StoreFault
@@ -15,7 +16,15 @@ from gureum.glance.logic.data import Claim, release
 from gureum.glance.logic.deps import Deps
 from gureum.glance.logic.images import STAGES, drop_staged, purge
 from gureum.glance.logic.places import finish_leaving
-from gureum.glance.model import PENDING_DELETE, QUEUED, SAVING, Image, Location
+from gureum.glance.model import (
+    IMPORTING,
+    PENDING_DELETE,
+    QUEUED,
+    SAVING,
+    UPLOADING,
+    Image,
+    Location,
+)
 from gureum.glance.store import images as store
 from gureum.glance.store import locations, tasks
 
@@ -46,6 +55,7 @@ class Leftovers(Reconciler):
         changes = sum(self._give_back(image) for image in unfinished if self._is_dead(image))
         changes += sum(self._purge(image) for image in doomed if image.id not in busy)
         changes += sum(self._leave(place) for place in leaving)
+        changes += sum(self._unstage(key) for key in list(deps.staging.keys()))
         changes += deps.db.retrying(lambda tx: tasks.prune(tx, utc_now()))
         if self._passes % _PASSES_A_LOOK == 0:
             changes += self._remove_orphans()
@@ -86,6 +96,30 @@ class Leftovers(Reconciler):
             return False
         _log.warning("an upload died", image_id=image.id)
         return True
+
+    def _unstage(self, key: str) -> bool:
+        """Remove what is staged for an image that waits for nothing: a runner that woke too late wrote it.
+
+        The row is changed first, so that nobody stages anew before the file is gone.
+        """
+        deps, id = self._deps, _id_of(key)
+        with deps.db.read() as tx:
+            image = store.get(tx, id, None)
+            busy = deps.sagas.active(tx, [id])
+        if image is None or busy or image.status in (SAVING, UPLOADING, IMPORTING):
+            return False
+
+        def remove(tx: Tx) -> bool:
+            if deps.sagas.active(tx, [id]):
+                return False
+            store.update(tx, image, updated_at=image.updated_at)
+            return deps.staging.delete(key)
+
+        try:
+            with deps.db.write() as tx:
+                return remove(tx)
+        except Stale:
+            return False
 
     def _remove_orphans(self) -> int:
         return sum(self._orphans_of(kept) for kept in (*self._deps.stores, self._deps.staging))

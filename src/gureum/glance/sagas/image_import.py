@@ -25,7 +25,9 @@ from gureum.glance.model import (
     ACTIVE,
     DEACTIVATED,
     FAILED_IMPORT,
+    IMPORTING,
     IMPORTING_TO,
+    SAVING,
     Digest,
     Image,
 )
@@ -81,9 +83,7 @@ def _key(context: Context) -> str:
 
 def fetch(context: Context) -> Mapping[str, Any]:
     """Bring the bytes into the staging folder."""
-    context.deps.db.retrying(
-        lambda tx: tasks.change(tx, context.params.task_id, status="processing")
-    )
+    context.deps.db.retrying(partial(tasks.begin, id=context.params.task_id))
     return import_sources.fetch(context)
 
 
@@ -215,7 +215,11 @@ def keep(context: Context) -> Mapping[str, Any]:
             _show(context, left, failed)
             continue
         left = list(job.stores[job.stores.index(name) + 1 :])
-        context.deps.db.retrying(partial(_kept, context=context, name=name, left=left))
+        try:
+            context.deps.db.retrying(partial(_kept, context=context, name=name, left=left))
+        except SagaAbort:
+            _take_back(context, name)
+            raise
     if len(failed) == len(job.stores):
         raise SagaAbort("store", "The image could not be kept in any store.")
     return {"failed": failed}
@@ -248,6 +252,17 @@ def _kept(tx: Tx, context: Context, name: str, left: list[str]) -> None:
         locations.add(tx, image.id, name)
     set_service_properties(tx, image, {IMPORTING_TO: ",".join(left)})
     store.update(tx, image)
+
+
+def _take_back(context: Context, name: str) -> None:
+    """Remove bytes that came too late: the image was deleted, or the import ended without us."""
+    id = context.params.image_id
+    with context.deps.db.read() as tx:
+        image = store.get(tx, id, None)
+        wanted = _has(tx, id, name)
+    busy = image is not None and image.status in (SAVING, IMPORTING)
+    if not wanted and not busy:
+        context.deps.stores[name].delete(id)
 
 
 def _show(context: Context, left: list[str], failed: list[str]) -> None:
@@ -307,6 +322,18 @@ def _activate(tx: Tx, context: Context) -> None:
     end_task(deps, tx, job.task_id, "success", result={"image_id": job.image_id})
 
 
+def reopen(context: Context) -> None:
+    """Take an image that this import made active into its hands again, to undo the rest."""
+    if context.done and context.params.method != COPY_IMAGE:
+        context.at_mark(lambda tx: _reopen(tx, context))
+
+
+def _reopen(tx: Tx, context: Context) -> None:
+    image = store.get(tx, context.params.image_id, None)
+    if image is not None and image.status in (ACTIVE, DEACTIVATED):
+        store.update(tx, image, status=IMPORTING, upload_id=context.saga_id)
+
+
 def done(context: Context) -> None:
     """Clean the staging folder."""
     clean(context)
@@ -356,7 +383,7 @@ IMPORT = Saga(
     ),
     Step("digest", do=digest, task_state="hashing", timeout_s=_LONG_S),
     Step("keep", do=keep, undo=drop_kept, task_state="storing", timeout_s=_LONG_S),
-    Step("finish", do=finish, task_state="finishing"),
+    Step("finish", do=finish, undo=reopen, task_state="finishing"),
     params=ImportJob,
     on_done=done,
     on_failed=failed,

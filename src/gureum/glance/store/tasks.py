@@ -42,6 +42,12 @@ def change(tx: Tx, id: str, **values: Any) -> int:
     return tx.update(tasks, tasks.c.id == id, **{"updated_at": utc_now(), **values})
 
 
+def begin(tx: Tx, id: str) -> int:
+    """Say that a task that waited is worked on; returns how many were."""
+    waiting = sa.and_(tasks.c.id == id, tasks.c.status == "pending")
+    return tx.update(tasks, waiting, status="processing", updated_at=utc_now())
+
+
 def page(
     tx: Tx,
     filters: Mapping[str, str],
