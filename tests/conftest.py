@@ -3,7 +3,18 @@
 from collections.abc import Iterator
 
 import databases
+import long_tests
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare how much of the long tests is run."""
+    long_tests.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the long tests that are due."""
+    config.pluginmanager.register(long_tests.LongTests(config), "long-tests")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,4 +1,4 @@
-"""`gureum test`: linter, type checker, the fast tests, and on a root machine the main job for real."""
+"""`gureum test`: linter, types, fast tests, on a root machine the main job, and a turn of the long ones."""
 
 import argparse
 import os
@@ -17,13 +17,27 @@ from gureum.provision.ledger import Ledger
 from gureum.provision.steps import Progress, StepFailed
 
 MAIN_JOB = "tests/real/test_main_job.py"
-"""What runs with every test on a root machine; the other real tests take `--all` or `--real`."""
+"""What runs with every test on a root machine; the other long tests take `--all`, `--real` or a turn."""
+
+SAMPLE_S = 480.0
+"""How many seconds of the other long tests a check (CI=true) runs; each commit begins elsewhere."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How much is tested."""
     parser.add_argument("--all", action="store_true", help="also every slow and every real test")
-    parser.add_argument("--real", action="store_true", help="only the tests on this machine, every one")
+    parser.add_argument(
+        "--real", action="store_true", help="only the tests on this machine, every one"
+    )
+    parser.add_argument(
+        "--sample",
+        type=float,
+        metavar="SECONDS",
+        help=f"also long tests for so long, others with each commit; {SAMPLE_S:.0f} where CI is set",
+    )
+    parser.add_argument(
+        "--shard", metavar="K/N", help="one of N parts of the long tests, with --all"
+    )
     parser.add_argument("--fast", action="store_true", help="without the main job on this machine")
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
 
@@ -44,8 +58,10 @@ def run(args: argparse.Namespace) -> int:
     if wants_real and not reason:
         _install_packages()
     results: list[tuple[str, int, float]] = []
+    if args.shard:
+        words += ["--shard", args.shard]
     if not args.real:
-        if not words:
+        if not args.pytest:
             results.append(_part("ruff", [_tool("ruff"), "check", "."], top))
             results.append(_part("mypy", [_tool("mypy"), *_typed(top)], top))
         marks = "not real" if args.all else "not real and not slow"
@@ -58,10 +74,26 @@ def run(args: argparse.Namespace) -> int:
         if not any(word.startswith("tests/") for word in words):
             real.append("tests/real" if args.all or args.real else MAIN_JOB)
         results.append(_part("real", [*real, *words], top))
+    budget = args.sample if args.sample is not None else SAMPLE_S if os.environ.get("CI") else 0.0
+    if budget and not (args.all or args.real or args.fast or words):
+        results.append(_part("turn", _turn(budget, reason, top), top))
     print()
     for name, code, seconds in results:
         print(f"{name:8} {'ok' if code == 0 else 'FAILED':8} {seconds:6.1f} s")
     return 0 if all(code == 0 for _, code, _ in results) else 1
+
+
+def _turn(budget_s: float, why_not_real: str, top: Path) -> list[str]:
+    """Return the run of the long tests that are due at this commit."""
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=top, capture_output=True, text=True, check=False
+    ).stdout
+    number = int(found[:8], 16) if found else 0
+    marks = "slow and not real" if why_not_real else "slow or real"
+    return [
+        *(sys.executable, "-m", "pytest", "-m", marks, "--timeout=1500"),
+        *("--sample", str(budget_s), "--turn", str(number), f"--ignore={MAIN_JOB}"),
+    ]
 
 
 def _install_packages() -> None:
