@@ -1,9 +1,9 @@
 """Long tests: which of them run this time, and how long each takes.
 
-A file whose tests are marked `slow` or `real` is long. `seconds.json` beside this module says how long each took
-when it was last measured. `--sample SECONDS --turn N` runs as many whole files as fit, beginning at a place that
-moves with the turn, so that a check of bounded length sees all of them in time; `--shard K/N` runs one of N equal
-parts; `--write-seconds` measures. What is left out is named at the end of the run.
+A file whose tests are marked `slow` or `real` is long. `seconds.json` beside this module says how long each
+took when it was last measured. `--sample SECONDS --turn N` runs as many whole files as fit, beginning at a
+place that moves with the turn, so that a check of bounded length sees all of them in time; `--shard K/N` runs
+one of N equal parts; `--write-seconds` measures. What is left out is named at the end of the run.
 """
 
 import json
