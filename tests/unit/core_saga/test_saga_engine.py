@@ -556,11 +556,11 @@ def test_stopping_engine_hands_back_at_the_border(tmp_path):
 def test_database_that_is_busy_for_a_moment_does_not_fail_a_step(world, monkeypatch):
     real, left = world.store.guard, [3]
 
-    def guard(*args):
+    def guard(*args, **options):
         left[0] -= 1
         if left[0] in (0, 1):
             raise Unavailable("locked")
-        return real(*args)
+        return real(*args, **options)
 
     monkeypatch.setattr(world.store, "guard", guard)
     monkeypatch.setattr("gureum.core.saga.run.time.sleep", lambda seconds: None)
@@ -574,7 +574,7 @@ def test_database_that_stays_away_ends_the_run_and_leaves_the_lease(world, monke
     monkeypatch.setattr("gureum.core.saga.run.time.sleep", lambda seconds: None)
     real = world.store.guard
 
-    def away(*args):
+    def away(*args, **options):
         raise Unavailable("gone")
 
     saga_id = world.submit()

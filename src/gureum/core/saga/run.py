@@ -90,6 +90,7 @@ class SagaRun:
         self._store = store
         self._saga = saga
         self.record = record
+        self._now = record
         self._deps = deps
         self._lease_s = lease_s
         self._stopping = stopping
@@ -104,7 +105,7 @@ class SagaRun:
     def run(self) -> None:
         """Raises: LeaseLost, Unavailable (the lease will expire, and someone goes on)."""
         if self.record.state == records.STUCK:
-            self._mark(lambda tx, now: self._store.set_saga(tx, now.id, state=records.UNWINDING))
+            self._mark(lambda tx, now: self._set_saga(tx, state=records.UNWINDING))
         current = self._mark(self._next)
         while current is not None:
             current = self._act(*current)
@@ -197,22 +198,25 @@ class SagaRun:
 
     def _report(self, row: StepRecord, text: str) -> None:
         self._mark(
-            lambda tx, now: self._store.set_step(
-                tx, now.id, row.round, row.name, progress=text[:255]
-            )
+            lambda tx, now: self._set_step(tx, row.round, row.name, progress=text[:255])
         )
 
     # -- what is marked, inside a guarded transaction -------------------------------------------
 
     def _mark(self, change: Callable[[Tx, SagaRecord], T]) -> T:
-        """Run `change` in a transaction in which the lease was checked. Raises: LeaseLost."""
+        """Run `change` in a transaction in which the lease was checked. Raises: LeaseLost.
+
+        Who holds the lease is the only one who writes the saga, so its rows are what was written last;
+        they are read again when it is not sure what was.
+        """
         for attempt in range(1, _DATABASE_TRIES + 1):
             try:
                 with self._database.write() as tx:
-                    answer = change(tx, self._store.guard(tx, self.record, self._lease_s))
-                    fresh = self._store.load(tx, self.record.id)
-                assert fresh is not None
-                self.record = fresh
+                    self._now = self._store.guard(
+                        tx, self.record, self._lease_s, reread=attempt > 1
+                    )
+                    answer = change(tx, self._now)
+                self.record = self._now
                 return answer
             except Unavailable:
                 if attempt == _DATABASE_TRIES:
@@ -222,6 +226,27 @@ class SagaRun:
                 self.lost.set()
                 raise
         raise AssertionError("unreachable")
+
+    def _set_saga(self, tx: Tx, **values: Any) -> None:
+        self._store.set_saga(tx, self._now.id, **values)
+        self._now = replace(self._now, **values)
+
+    def _set_step(self, tx: Tx, round: int, name: str, **values: Any) -> None:
+        self._store.set_step(tx, self._now.id, round, name, **values)
+        if "result" in values:  # as it will be read
+            values["result"] = msgspec.json.decode(msgspec.json.encode(values["result"]))
+        self._now = replace(
+            self._now,
+            steps=tuple(
+                replace(row, **values) if (row.round, row.name) == (round, name) else row
+                for row in self._now.steps
+            ),
+        )
+
+    def _add_step(self, tx: Tx, row: StepRecord) -> None:
+        self._store.add_step(tx, self._now.id, row)
+        steps = sorted((*self._now.steps, row), key=lambda known: (known.round, known.position))
+        self._now = replace(self._now, steps=tuple(steps))
 
     def _passed(
         self,
@@ -247,13 +272,11 @@ class SagaRun:
                 "error_text": None,
                 "error_detail": None,
             }
-        self._store.set_step(tx, now.id, row.round, row.name, **values)
+        self._set_step(tx, row.round, row.name, **values)
         if row.name == END:
             self._end(tx, now)
             return None
-        fresh = self._store.load(tx, now.id)
-        assert fresh is not None
-        return self._next(tx, fresh)
+        return self._next(tx, self._now)
 
     def _next(self, tx: Tx, now: SagaRecord) -> tuple[Step, StepRecord] | None:
         """Mark the next step as begun; None when the saga ends or is handed back here."""
@@ -302,13 +325,11 @@ class SagaRun:
             row, tries=row.tries + 1, runner=now.runner, started_at=row.started_at or at
         )
         if fresh:
-            self._store.add_step(tx, now.id, begun)
+            self._add_step(tx, begun)
         else:
-            self._store.set_step(
-                tx, now.id, row.round, row.name, tries=begun.tries, runner=now.runner
-            )
-        if step.task_state is not None and row.state == records.STEP_STARTED:
-            self._store.set_saga(tx, now.id, task_state=step.task_state)
+            self._set_step(tx, row.round, row.name, tries=begun.tries, runner=now.runner)
+        if step.task_state not in (None, now.task_state) and row.state == records.STEP_STARTED:
+            self._set_saga(tx, task_state=step.task_state)
         return begun
 
     def _back(self, tx: Tx, now: SagaRecord) -> tuple[Step, StepRecord] | None:
@@ -321,8 +342,8 @@ class SagaRun:
             if position < stop_at or row.state not in may_have_run:
                 continue
             if step.undo is None:
-                self._store.set_step(
-                    tx, now.id, row.round, row.name, state=records.STEP_UNDONE, undone_at=at
+                self._set_step(
+                    tx, row.round, row.name, state=records.STEP_UNDONE, undone_at=at
                 )
                 continue
             undoing = replace(
@@ -331,9 +352,8 @@ class SagaRun:
                 undo_tries=row.undo_tries + 1,
                 undo_started_at=row.undo_started_at or at,
             )
-            self._store.set_step(
+            self._set_step(
                 tx,
-                now.id,
                 row.round,
                 row.name,
                 state=undoing.state,
@@ -344,9 +364,8 @@ class SagaRun:
             return step, undoing
         if now.unwind_to is None:
             return self._closing(tx, now, failed=True)
-        self._store.set_saga(
+        self._set_saga(
             tx,
-            now.id,
             state=records.RUNNING,
             unwind_to=None,
             round=now.round + 1,
@@ -355,9 +374,7 @@ class SagaRun:
             error_text=None,
             error_detail=None,
         )
-        fresh = self._store.load(tx, now.id)
-        assert fresh is not None
-        return self._next(tx, fresh)
+        return self._next(tx, self._now)
 
     def _closing(self, tx: Tx, now: SagaRecord, *, failed: bool) -> tuple[Step, StepRecord] | None:
         step = self._saga.end_step(failed=failed)
@@ -380,6 +397,7 @@ class SagaRun:
             for secret in self._saga.secrets:
                 params.pop(secret, None)
         self._store.finish(tx, now, state, params)
+        self._now = replace(self._now, state=state, runner=None, lease_until=0.0, task_state=None)
         tx.after_commit(lambda: self._tell(f"saga.{state}", None, now.error_code))
         tx.after_commit(lambda: self._told(state, now))
         tx.after_commit(self._store.wake)
@@ -394,9 +412,8 @@ class SagaRun:
     def _stumbled(
         self, tx: Tx, now: SagaRecord, step: Step, row: StepRecord, failure: Failure
     ) -> tuple[Step, StepRecord] | None:
-        self._store.set_step(
+        self._set_step(
             tx,
-            now.id,
             row.round,
             row.name,
             error_code=failure.code,
@@ -429,7 +446,7 @@ class SagaRun:
             resource_id=now.resource_id,
             detail=failure.detail,
         )
-        self._store.set_saga(tx, now.id, state=records.STUCK)
+        self._set_saga(tx, state=records.STUCK)
         self._wait(tx, now, STUCK_RETRY_S)
         tx.after_commit(lambda: self._tell("saga.stuck", step.name, failure.code))
 
@@ -440,9 +457,8 @@ class SagaRun:
         if self._cancelled(now):
             failure = replace(CANCELLED, detail=failure.detail)
         back_to = failure.retry_to if now.round + 1 < self._saga.max_rounds else None
-        self._store.set_saga(
+        self._set_saga(
             tx,
-            now.id,
             state=records.UNWINDING,
             generation=now.generation + 1,
             unwind_to=back_to,
@@ -451,14 +467,12 @@ class SagaRun:
             error_text=failure.text,
             error_detail=failure.detail[:4000],
         )
-        fresh = self._store.load(tx, now.id)
-        assert fresh is not None
-        return self._next(tx, fresh)
+        return self._next(tx, self._now)
 
     def _wait(self, tx: Tx, now: SagaRecord, seconds: float) -> None:
         """Give the lease back until `seconds` have passed."""
-        self._store.set_saga(
-            tx, now.id, runner=None, lease_until=0.0, wake_at=self._store.clock() + seconds
+        self._set_saga(
+            tx, runner=None, lease_until=0.0, wake_at=self._store.clock() + seconds
         )
         tx.after_commit(self._store.wake)
 

@@ -10,6 +10,7 @@ and is NULL afterwards.
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -378,23 +379,29 @@ class SagaStore:
         held = sa.and_(table.c.id == saga_id, table.c.runner == runner)
         return tx.update(table, held, lease_until=self.clock() + lease_s) == 1
 
-    def guard(self, tx: Tx, record: SagaRecord, lease_s: float) -> SagaRecord:
+    def guard(
+        self, tx: Tx, record: SagaRecord, lease_s: float, *, reread: bool = True
+    ) -> SagaRecord:
         """Check, in the transaction of a mark, that the lease still holds; returns the saga as it is.
+
+        reread: read the saga and its steps. Else they are as in `record`, but for a wish to cancel: that
+        is all that another one may write.
 
         Raises: LeaseLost.
         """
         table, now = self.sagas, self.clock()
-        matched = tx.update(
-            table,
-            sa.and_(
-                table.c.id == record.id,
-                table.c.generation == record.generation,
-                table.c.runner == record.runner,
-            ),
-            lease_until=now + lease_s,
-            updated_at=now,
+        held = sa.and_(
+            table.c.id == record.id,
+            table.c.generation == record.generation,
+            table.c.runner == record.runner,
         )
-        fresh = self.load(tx, record.id) if matched == 1 else None
+        matched = tx.update(table, held, lease_until=now + lease_s, updated_at=now)
+        fresh: SagaRecord | None = None
+        if matched == 1 and reread:
+            fresh = self.load(tx, record.id)
+        elif matched == 1:
+            cancel = bool(tx.scalar(sa.select(table.c.cancel).where(table.c.id == record.id)))
+            fresh = replace(record, cancel=cancel, lease_until=now + lease_s, updated_at=now)
         if fresh is None:
             raise LeaseLost(f"saga {record.id} is no longer at generation {record.generation}")
         return fresh
