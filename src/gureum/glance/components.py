@@ -9,6 +9,7 @@ from gureum.core.api import ApiComponent, open_policy
 from gureum.core.config import Config
 from gureum.core.db import Database
 from gureum.core.http.dispatch import Authenticator
+from gureum.core.http.edge import App
 from gureum.core.reconcile import Reconcilers
 from gureum.core.run import Runtime
 from gureum.core.runner import Runner
@@ -20,6 +21,7 @@ from gureum.glance.drivers.fetch import Fetcher, Filters
 from gureum.glance.drivers.file import FileStore
 from gureum.glance.drivers.open import open_stores
 from gureum.glance.drivers.stores import Stores
+from gureum.glance.front import Front
 from gureum.glance.inspector.check import ChildInspector
 from gureum.glance.inspector.convert import QemuConverter
 from gureum.glance.logic.deps import Deps
@@ -124,6 +126,10 @@ class GlanceApi(ApiComponent):
     def authenticator(self, runtime: Runtime, deps: Deps) -> Authenticator:
         """Ask Keystone as the user glance."""
         return token_checker(runtime, "glance")
+
+    def application(self, runtime: Runtime) -> App:
+        """Return the application, with errors in the form that clients of images expect."""
+        return App(Front(self.dispatcher), runtime.pools)
 
     def start(self, runtime: Runtime) -> None:
         """Serve the API, run imports, and look for leftovers from the start on."""

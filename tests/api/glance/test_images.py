@@ -5,6 +5,9 @@ from urllib.parse import quote
 
 from glance_cloud import build
 
+from gureum.core.http.messages import Request
+from gureum.glance.front import Front
+
 V20 = "application/openstack-images-v2.0-json-patch"
 
 
@@ -504,3 +507,20 @@ def test_discovery_says_what_there_is(cloud):
 def test_errors_have_a_message_a_code_and_a_title(cloud):
     body = cloud.call("GET", f"/v2/images/{uuid.uuid4()}").json()
     assert body["code"] == "404 Not Found" and body["title"] == "Not Found" and body["message"]
+
+
+def test_errors_are_html_for_those_who_do_not_ask_for_json(cloud):
+    front = Front(cloud.dispatcher)
+
+    def ask(path, **headers):
+        request = Request("GET", path, [], {"x-auth-token": "mine:member", **headers}, base="http://g")
+        return front.handle(request)
+
+    for headers in ({}, {"accept": "*/*"}):
+        answer = ask("/v2/images/<script>", **headers)
+        assert answer.status == 404 and b"<h1>404 Not Found</h1>" in answer.body
+        assert b"<script>" not in answer.body and b"&lt;script&gt;" in answer.body
+        assert ("Content-Type", "text/html; charset=UTF-8") in answer.headers
+    answer = ask("/v2/images/none", accept="application/json")
+    assert answer.status == 404 and answer.body.startswith(b"{")
+    assert ask("/v2/images").body.startswith(b"{")

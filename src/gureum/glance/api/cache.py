@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from gureum.core.context import Context
@@ -23,23 +22,19 @@ def _cache(deps: Deps) -> ImageCache:
     return deps.cache
 
 
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _shown(copy: Cached) -> dict[str, Any]:
     return {
         "image_id": copy.image_id,
         "size": copy.size,
         "hits": copy.hits,
-        "last_accessed": _time(copy.last_accessed),
-        "last_modified": _time(copy.last_modified),
+        "last_accessed": copy.last_accessed,
+        "last_modified": copy.last_modified,
     }
 
 
 @operation("GET", "/cache", policy="cache_list", manual=True, errors=(CacheOff,))
 def show_cache(ctx: Context, deps: Deps) -> Any:
-    """List the cached images of this machine, and those that wait."""
+    """List the cached images of this machine, and those that wait. Times are seconds since 1970."""
     cache = _cache(deps)
     return {
         "cached_images": [_shown(copy) for copy in cache.cached()],
