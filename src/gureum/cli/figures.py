@@ -118,7 +118,7 @@ class Reader:
 
     def _unsupervised(self, troubles: list[str]) -> list[Seen]:
         """Processes that were started by hand or by the system: those whose APIs answer here."""
-        found: dict[tuple[float, ...], Seen] = {}
+        found: dict[tuple[str, float], Seen] = {}
         for name, entry in components.COMPONENTS.items():
             if entry.port is None:
                 continue
@@ -129,11 +129,9 @@ class Reader:
                 continue
             since = _one(samples, "process_start_time_seconds")
             memory = _one(samples, "process_resident_memory_bytes") / 2**20
-            label = next(iter(samples.get("gureum_build_info", {((("process", name),)): 1.0})))
-            named = dict(label).get("process", name)
-            key = (since, memory)
-            if all(seen.since != since for seen in found.values()):
-                found[key] = Seen(named, None, "running", since, 0, memory, samples)
+            told = dict(next(iter(samples.get("gureum_build_info", {})), ()))
+            process = told.get("process", name)
+            found[process, since] = Seen(process, None, "running", since, 0, memory, samples)
         if not found:
             troubles.append("no process of this cloud answers here")
         return list(found.values())
