@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from browser import browser, chromium, screenshot
 from cloudlab import Failed, Lab, lines, run, wait_for
+from nodelab import comes_back
 
 from gureum.cli.test import why_not_real
 from gureum.provision import supervisor
@@ -282,6 +283,10 @@ def test_stop_start_and_reboot(lab: Lab, work: Path, seen: dict[str, str]):
     assert {"create", "stop", "start", "reboot"} <= {event["Action"] for event in events}
 
 
+def test_audit_finds_nothing_while_servers_run(lab: Lab):
+    comes_back(lab)
+
+
 def test_flavor_that_fits_nowhere_ends_in_error_with_the_reason(lab: Lab):
     huge = ("flavor", "create", "huge", "--ram", "256", "--disk", "900000", "--vcpus", "1")
     lab.openstack(*huge)
@@ -365,6 +370,10 @@ def test_network_is_taken_down_again(lab: Lab, seen: dict[str, str]):
         return "qrouter-" not in names.stdout and "qdhcp-" not in names.stdout
 
     wait_for("namespaces are gone", namespaces, 60)
+
+
+def test_audit_finds_nothing_at_the_end(lab: Lab):
+    comes_back(lab)
 
 
 def test_doctor_finds_nothing(lab: Lab):

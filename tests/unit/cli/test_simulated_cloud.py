@@ -79,6 +79,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     text = made.gureum("up", "--simulated", "--port-offset", str(free_offset()))
     assert "The cloud is up" in text
     yield made
+    assert "Nothing is wrong" in made.gureum("audit", "--grace", "0")
     made.gureum("down", "--purge", "--yes")
     assert not (made.folder / "cloud").exists()
     assert not (made.folder / "config/openstack/clouds.yaml").exists()
