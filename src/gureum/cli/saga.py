@@ -14,7 +14,7 @@ from gureum.core import log
 from gureum.core.db.engine import Database
 from gureum.core.run import Runtime
 from gureum.core.saga import records
-from gureum.core.saga.records import SagaRecord, moment
+from gureum.core.saga.records import SagaRecord, StepRecord, moment
 from gureum.core.saga.store import SagaStore
 
 VERBS = ("list", "show", "retry", "skip", "cancel")
@@ -96,11 +96,21 @@ def _show(name: str, record: SagaRecord) -> None:
     ):
         print(f"{key:9} {value}")
     rows = [
-        [row.round, row.name, row.state, row.tries, row.undo_tries, row.progress or "-",
-         row.error_detail or "-"]
+        [row.round, row.name, row.state, *_times(record, row), row.tries, row.undo_tries,
+         row.progress or "-", row.error_detail or "-"]
         for row in record.steps
     ]  # fmt: skip
-    print(table(["round", "step", "state", "tries", "undos", "progress", "error"], rows))
+    head = ["round", "step", "state", "after", "took", "tries", "undos", "progress", "error"]
+    print(table(head, rows))
+
+
+def _times(record: SagaRecord, row: StepRecord) -> tuple[str, str]:
+    """When a step began after the saga did, and how long it took; an undone one until it failed."""
+    if row.started_at is None:
+        return "-", "-"
+    ended = row.finished_at or row.undo_started_at or row.undone_at
+    took = "..." if ended is None else f"{ended - row.started_at:.3f} s"
+    return f"{row.started_at - record.created_at:.3f} s", took
 
 
 def _change(verb: str, database: Database, store: SagaStore, record: SagaRecord) -> int:
