@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fault": ("gureum.cli.fault", "let a simulated cloud's work fail, be slow or stop"),
     "saga": ("gureum.cli.saga", "verbs under way: list, show, retry, skip, cancel"),
     "config": ("gureum.cli.config", "settings: sample, check, show"),
+    "keystone": ("gureum.cli.keystone", "identity: the keys of tokens and stored secrets"),
     "image": ("gureum.guestimage.cli", "build the guest image"),
     "docs": ("gureum.cli.docs", "write the generated pages, or check them"),
     "test": ("gureum.cli.test", "run the tests"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from gureum.core.api import ApiComponent
 from gureum.core.db import Database
@@ -28,7 +29,7 @@ from gureum.keystone.logic.certificates import Certificates
 from gureum.keystone.logic.claims import TokenProvider
 from gureum.keystone.logic.deps import Deps
 from gureum.keystone.logic.fernet import FernetProvider, KeyRepository
-from gureum.keystone.logic.keyring import DatabaseKeys, FolderKeys, KeySource
+from gureum.keystone.logic.keyring import DatabaseKeys, FolderKeys, KeyRing, KeySource
 from gureum.keystone.logic.passwords import Hasher
 from gureum.keystone.logic.providers import JwsProvider, PkiProvider, SigningKeys, UuidProvider
 from gureum.keystone.logic.receipts import Receipts
@@ -89,6 +90,8 @@ class Keys:
     max_active_keys: int
     cluster_key: bytes | None
 
+    PURPOSES: ClassVar = ("fernet", "receipt", "credential", "jws", "pki")
+
     @classmethod
     def of(cls, runtime: Runtime, database: Database) -> Keys:
         """Read the options."""
@@ -106,7 +109,7 @@ class Keys:
                 "pki-authority": f"{options.pki_repository}/authority",
             },
             fernet.max_active_keys,
-            Path(options.cluster_key).read_bytes().strip() if shared else None,
+            _read_cluster_key(options.cluster_key) if shared else None,
         )
 
     def source(self, purpose: str) -> KeySource:
@@ -121,6 +124,30 @@ class Keys:
         keys.setup()
         return keys
 
+    def of_purpose(self, purpose: str) -> KeyRing:
+        """Return the ring of a purpose, made when it is missing."""
+        if purpose == "jws":
+            return self.signing()
+        if purpose == "pki":
+            return self._certificates().signing
+        return self.ring(purpose)
+
+    def numbers(self, purpose: str) -> list[int]:
+        """Return the numbers of the keys that there are; makes none."""
+        if self.cluster_key is None and not Path(self.folders[purpose]).is_dir():
+            return []
+        return list(self.source(purpose).read())
+
+    def public_files(self) -> dict[str, bytes]:
+        """Return what others need to check tokens themselves, by the names of files."""
+        if self.options.provider == "jws":
+            keys = self.signing().public_pem()
+            return {f"jws-public-{number}.pem": pem for number, pem in enumerate(keys)}
+        certificates = self.certificates()
+        if certificates is None:
+            return {}
+        return {"ca.pem": certificates.authority_pem(), "signing.pem": certificates.signing_pem()}
+
     def signing(self) -> SigningKeys:
         """Return the keys of jws tokens."""
         keys = SigningKeys(self.source("jws"), self.max_active_keys)
@@ -129,8 +156,9 @@ class Keys:
 
     def certificates(self) -> Certificates | None:
         """Return the certificates, where tokens are signed with them."""
-        if self.options.provider not in ("pki", "pkiz"):
-            return None
+        return self._certificates() if self.options.provider in ("pki", "pkiz") else None
+
+    def _certificates(self) -> Certificates:
         authority, signing = self.source("pki-authority"), self.source("pki")
         found = Certificates(authority, signing, self.max_active_keys)
         found.setup()
@@ -145,6 +173,16 @@ class Keys:
         if self.options.provider == "uuid":
             return UuidProvider(self.database)
         return FernetProvider(self.ring("fernet"))
+
+
+def _read_cluster_key(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes().strip()
+    except FileNotFoundError:
+        raise RuntimeError(
+            f"[keystone.token] key_source is database, and {path} is missing: copy it from another"
+            " node, or make it with `gureum keystone keys cluster-key`"
+        ) from None
 
 
 def session_for(runtime: Runtime, user: str) -> Session:

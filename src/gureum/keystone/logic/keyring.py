@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from cryptography.fernet import Fernet, InvalidToken
 
 from gureum.core.db import Conflict, Database
+from gureum.core.db.engine import translate
 from gureum.core.db.types import utc_now
 from gureum.keystone.store import tables
 
@@ -111,6 +112,15 @@ class DatabaseKeys:
         except Conflict:
             return
 
+    def adopt(self, keys: Mapping[int, bytes]) -> bool:
+        """Take over keys from elsewhere; False when others are here already."""
+        if self.stamp():
+            return self.read() == keys
+        with self._database.write() as tx:
+            rows = [self._row(number, secret) for number, secret in keys.items()]
+            tx.insert_many(tables.shared_keys, rows)
+        return True
+
     def _row(self, number: int, secret: bytes) -> dict[str, object]:
         return {
             "purpose": self._purpose,
@@ -123,14 +133,20 @@ class DatabaseKeys:
         """Return numbers and times of the rows."""
         k = tables.shared_keys.c
         wanted = sa.select(k.number, k.created_at).where(k.purpose == self._purpose)
-        with self._database.read() as tx:
-            return tuple((row.number, row.created_at) for row in tx.all(wanted.order_by(k.number)))
+        return tuple((row.number, row.created_at) for row in self._all(wanted.order_by(k.number)))
+
+    def _all(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        """Read on a connection of its own: keys are also asked for in the middle of a transaction."""
+        try:
+            with self._database.engine.connect() as connection:
+                return connection.execute(query).all()
+        except sa.exc.DBAPIError as error:
+            raise translate(error) from error
 
     def read(self) -> dict[int, bytes]:
         """Return the secrets by number. Raises: ValueError when the cluster key does not fit."""
         k = tables.shared_keys
-        with self._database.read() as tx:
-            rows = tx.all(sa.select(k).where(k.c.purpose == self._purpose))
+        rows = self._all(sa.select(k).where(k.c.purpose == self._purpose))
         try:
             return {row.number: self._cluster.decrypt(row.encrypted_secret) for row in rows}
         except InvalidToken:
