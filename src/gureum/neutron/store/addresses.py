@@ -144,13 +144,7 @@ def of_port(tx: Tx, port_id: str) -> list[Allocated]:
 def of_ports(tx: Tx, port_ids: Sequence[str]) -> dict[str, list[Allocated]]:
     """Return the addresses of many ports, in one query."""
     found: dict[str, list[Allocated]] = {}
-    if port_ids:
-        c = t.ip_allocations.c
-        statement = (
-            sa.select(c.port_id, c.subnet_id, c.ip_address)
-            .where(c.port_id.in_(port_ids))
-            .order_by(c.position, c.ip_key)
-        )
-        for row in tx.all(statement):
-            found.setdefault(row.port_id, []).append(Allocated(row.subnet_id, row.ip_address))
+    c = t.ip_allocations.c
+    for row in tx.among(c.port_id, port_ids, c.position, c.ip_key):
+        found.setdefault(row.port_id, []).append(Allocated(row.subnet_id, row.ip_address))
     return found

@@ -58,27 +58,18 @@ def assignment(dns_name: str, address: str, domain: str) -> dict[str, str]:
 
 def groups_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the groups by port, in one query."""
-    if not ids:
-        return {}
     c = t.port_security_groups.c
-    statement = (
-        sa.select(t.port_security_groups)
-        .where(c.port_id.in_(ids))
-        .order_by(c.port_id, c.security_group_id)
-    )
+    found = tx.among(c.port_id, ids, c.port_id, c.security_group_id)
     return {
         key: [row.security_group_id for row in rows]
-        for key, rows in grouped(tx.all(statement), "port_id").items()
+        for key, rows in grouped(found, "port_id").items()
     }
 
 
 def bindings_of(tx: Tx, ids: Sequence[str]) -> dict[str, sa.Row[Any]]:
     """Return the active binding by port, in one query."""
-    if not ids:
-        return {}
-    c = t.port_bindings.c
-    statement = sa.select(t.port_bindings).where(c.port_id.in_(ids), c.status == ACTIVE)
-    return {row.port_id: row for row in tx.all(statement)}
+    found = tx.among(t.port_bindings.c.port_id, ids)
+    return {row.port_id: row for row in found if row.status == ACTIVE}
 
 
 def binding_of(tx: Tx, port_id: str) -> sa.Row[Any]:

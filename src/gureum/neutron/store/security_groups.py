@@ -53,9 +53,8 @@ def rule_views(ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[View]:
     groups = {row.security_group_id for row in rows}
     defaults: set[str] = set()
     if groups:
-        c = t.default_security_groups.c
-        statement = sa.select(c.security_group_id).where(c.security_group_id.in_(groups))
-        defaults = {row.security_group_id for row in tx.all(statement)}
+        column = t.default_security_groups.c.security_group_id
+        defaults = {row.security_group_id for row in tx.among(column, groups)}
     out = standard_views(tx, rows)
     for view in out:
         view["belongs_to_default_sg"] = view["security_group_id"] in defaults

@@ -51,22 +51,26 @@ def metadata_of(tx: Tx, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
     return found
 
 
+_ZONES = (
+    sa.select(aggregate_hosts.c.host, aggregate_metadata.c.value)
+    .join_from(
+        aggregate_hosts,
+        aggregate_metadata,
+        aggregate_hosts.c.aggregate_number == aggregate_metadata.c.aggregate_number,
+    )
+    .where(aggregate_metadata.c.key == ZONE)
+    .order_by(aggregate_hosts.c.aggregate_number)
+)
+_ZONES_OF = _ZONES.where(aggregate_hosts.c.host.in_(sa.bindparam("names", expanding=True)))
+
+
 def zones_of_hosts(tx: Tx, names: Iterable[str] | None = None) -> dict[str, str]:
     """Return the availability zone of each host (of `names` only, if given) that is in one."""
-    hosts, metadata = aggregate_hosts.c, aggregate_metadata.c
-    wanted = (
-        sa.select(hosts.host, metadata.value)
-        .join_from(
-            aggregate_hosts,
-            aggregate_metadata,
-            hosts.aggregate_number == metadata.aggregate_number,
-        )
-        .where(metadata.key == ZONE)
-        .order_by(hosts.aggregate_number)
-    )
-    if names is not None:
-        wanted = wanted.where(hosts.host.in_(list(names)))
-    return {row.host: row.value for row in tx.all(wanted)}
+    if names is None:
+        rows = tx.all(_ZONES)
+    else:
+        rows = tx.all(_ZONES_OF, {"names": list(names)})
+    return {row.host: row.value for row in rows}
 
 
 def of_host(tx: Tx, host: str) -> list[tuple[int, dict[str, str]]]:

@@ -69,9 +69,8 @@ def members_of(tx: Tx, group_ids: Sequence[str]) -> dict[str, list[str]]:
 
 def groups_of_server(tx: Tx, server_id: str) -> list[str]:
     """Return the groups that a server is in."""
-    table = server_group_members.c
-    wanted = sa.select(table.group_id).where(table.server_id == server_id)
-    return [row.group_id for row in tx.all(wanted)]
+    rows = tx.among(server_group_members.c.server_id, [server_id])
+    return [row.group_id for row in rows]
 
 
 def add_members(tx: Tx, group_id: str, server_ids: Sequence[str], user_id: str) -> None:

@@ -43,12 +43,16 @@ def task_state_column() -> sa.ColumnElement[Any]:
     return sa.func.coalesce(waiting, running)
 
 
+_TASK_STATES = sa.select(_sagas.c.lock_key, _sagas.c.resource_id, _sagas.c.task_state).where(
+    _sagas.c.lock_key.in_(sa.bindparam("keys", expanding=True))
+)
+
+
 def task_states(tx: Tx, server_ids: Sequence[str]) -> dict[str, str]:
     """Return the task state of each server that has one."""
     keys = [*server_ids, *(f"queued:{server_id}" for server_id in server_ids)]
     found: dict[str, str] = {}
-    wanted = sa.select(_sagas.c.lock_key, _sagas.c.resource_id, _sagas.c.task_state)
-    for row in tx.all(wanted.where(_sagas.c.lock_key.in_(keys))):
+    for row in tx.all(_TASK_STATES, {"keys": keys}):
         waits = row.lock_key != row.resource_id
         if row.task_state and (waits or row.resource_id not in found):
             found[row.resource_id] = row.task_state
@@ -266,34 +270,35 @@ def count(tx: Tx, filters: Filters) -> int:
     return int(tx.scalar(wanted))
 
 
+_faults = CELL.tables["server_faults"]
+_LATEST_FAULTS = sa.select(_faults).where(
+    _faults.c.number.in_(
+        sa.select(sa.func.max(_faults.c.number))
+        .where(_faults.c.server_id.in_(sa.bindparam("ids", expanding=True)))
+        .group_by(_faults.c.server_id)
+    )
+)
+
+
 def latest_faults(tx: Tx, server_ids: Sequence[str]) -> dict[str, sa.Row[Any]]:
     """Return the newest fault of each server that has one."""
     if not server_ids:
         return {}
-    faults = CELL.tables["server_faults"]
-    newest = (
-        sa.select(sa.func.max(faults.c.number))
-        .where(faults.c.server_id.in_(server_ids))
-        .group_by(faults.c.server_id)
-    )
-    wanted = sa.select(faults).where(faults.c.number.in_(newest))
-    return {row.server_id: row for row in tx.all(wanted)}
+    found = tx.all(_LATEST_FAULTS, {"ids": list(server_ids)})
+    return {row.server_id: row for row in found}
 
 
 def disks_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, list[sa.Row[Any]]]:
     """Return the volumes of each server."""
-    disks = CELL.tables["server_disks"]
+    disks = CELL.tables["server_disks"].c
     found: dict[str, list[sa.Row[Any]]] = {}
-    wanted = sa.select(disks).where(
-        disks.c.server_id.in_(server_ids), disks.c.destination == "volume"
-    )
-    for row in tx.all(wanted.order_by(disks.c.boot_index, disks.c.id)):
-        found.setdefault(row.server_id, []).append(row)
+    for row in tx.among(disks.server_id, server_ids, disks.boot_index, disks.id):
+        if row.destination == "volume":
+            found.setdefault(row.server_id, []).append(row)
     return found
 
 
 def requests_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return what was asked for of each server, as builtins."""
-    requests = CELL.tables["server_requests"]
-    wanted = sa.select(requests).where(requests.c.server_id.in_(server_ids))
-    return {row.server_id: row.request for row in tx.all(wanted)}
+    requests = CELL.tables["server_requests"].c
+    return {row.server_id: row.request for row in tx.among(requests.server_id, server_ids)}

@@ -23,8 +23,8 @@ def of_servers(tx: Tx, server_ids: Sequence[str]) -> dict[str, list[Nic]]:
         key = (row.server_id, row.port_id)
         addresses.setdefault(key, []).append(Address(row.address, row.version, row.kind))
     found: dict[str, list[Nic]] = {}
-    wanted = sa.select(server_nics).where(server_nics.c.server_id.in_(server_ids))
-    for row in tx.all(wanted.order_by(server_nics.c.position, server_nics.c.port_id)):
+    table = server_nics.c
+    for row in tx.among(table.server_id, server_ids, table.position, table.port_id):
         nic = Nic(
             port_id=row.port_id,
             network_id=row.network_id,
@@ -42,10 +42,8 @@ def of_servers(tx: Tx, server_ids: Sequence[str]) -> dict[str, list[Nic]]:
 def addresses_of(tx: Tx, server_ids: Sequence[str]) -> Sequence[sa.Row[Any]]:
     """Return the address rows of servers: cards in order, IPv4 first, fixed before floating."""
     table = server_addresses.c
-    wanted = sa.select(server_addresses).where(table.server_id.in_(server_ids))
-    return tx.all(
-        wanted.order_by(table.position, table.version, table.kind, table.port_id, table.address)
-    )
+    order = (table.position, table.version, table.kind, table.port_id, table.address)
+    return tx.among(table.server_id, server_ids, *order)
 
 
 def server_of_port(tx: Tx, port_id: str) -> str | None:

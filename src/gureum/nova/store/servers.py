@@ -36,10 +36,8 @@ MESSAGE_MAX = 255
 
 def get(tx: Tx, server_id: str, *, deleted: bool = False) -> sa.Row[Any] | None:
     """Return a server's row, or None; a deleted one only when asked for."""
-    wanted = sa.select(servers).where(servers.c.id == server_id)
-    if not deleted:
-        wanted = wanted.where(servers.c.deleted.is_(False))
-    return tx.one(wanted)
+    row = tx.by(servers.c.id, server_id)
+    return None if row is None or (row.deleted and not deleted) else row
 
 
 def on_host(tx: Tx, host: str) -> Sequence[sa.Row[Any]]:
@@ -295,8 +293,7 @@ def delete_metadata(tx: Tx, server_id: str, key: str) -> bool:
 def tags_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the tags by server, each in alphabetical order."""
     found: dict[str, list[str]] = {}
-    wanted = sa.select(server_tags).where(server_tags.c.server_id.in_(server_ids))
-    for row in tx.all(wanted.order_by(server_tags.c.tag)):
+    for row in tx.among(server_tags.c.server_id, server_ids, server_tags.c.tag):
         found.setdefault(row.server_id, []).append(row.tag)
     return found
 
@@ -320,8 +317,7 @@ def delete_tag(tx: Tx, server_id: str, tag: str) -> bool:
 
 def _pairs(tx: Tx, table: sa.Table, server_ids: Sequence[str]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
-    wanted = sa.select(table).where(table.c.server_id.in_(server_ids)).order_by(table.c.key)
-    for row in tx.all(wanted):
+    for row in tx.among(table.c.server_id, server_ids, table.c.key):
         found.setdefault(row.server_id, {})[row.key] = row.value
     return found
 
