@@ -131,9 +131,14 @@ class Networks(Protocol):
         ...
 
     def groups(
-        self, ctx: Context, project_id: str | None = None, ids: Sequence[str] | None = None
+        self,
+        ctx: Context,
+        project_id: str | None = None,
+        ids: Sequence[str] | None = None,
+        *,
+        named: bool = False,
     ) -> list[GroupFacts]:
-        """Return the security groups of a project, or of the ids."""
+        """Return the security groups of a project, or of the ids; with `named` no more than names."""
         ...
 
     def set_port_groups(self, ctx: Context, port_id: str, group_ids: Sequence[str]) -> None:
@@ -143,6 +148,17 @@ class Networks(Protocol):
 
 _BATCH = 100
 """Ids in one query string."""
+_FIELDS = {
+    "networks": (
+        "id", "name", "project_id", "shared", "router:external", "subnets", "admin_state_up",
+    ),
+    "ports": (
+        "id", "network_id", "device_id", "mac_address", "status", "fixed_ips", "security_groups",
+    ),
+    "security-groups": ("id", "name", "project_id", "description", "security_group_rules"),
+}  # fmt: skip
+"""What is read of each noun: the network service looks up no more."""
+_NAMES = ("id", "name", "project_id")
 
 
 def _json(reply: HttpReply, what: str) -> Any:
@@ -202,6 +218,7 @@ class NeutronNetworks:
         self._session = session
 
     def _get(self, ctx: Context, noun: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+        params = {"fields": _FIELDS[noun], **params}
         try:
             reply = self._session.request(
                 "GET", "network", f"/v2.0/{noun}", params=params, user_token=ctx.token
@@ -212,11 +229,11 @@ class NeutronNetworks:
         return [] if body is None else list(body[noun.replace("-", "_")])
 
     def _by_ids(
-        self, ctx: Context, noun: str, key: str, ids: Sequence[str]
+        self, ctx: Context, noun: str, key: str, ids: Sequence[str], **more: Any
     ) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for start in range(0, len(ids), _BATCH):
-            found += self._get(ctx, noun, {key: list(ids[start : start + _BATCH])})
+            found += self._get(ctx, noun, {key: list(ids[start : start + _BATCH]), **more})
         return found
 
     def networks(self, ctx: Context, ids: Sequence[str] | None = None) -> list[NetworkFacts]:
@@ -245,10 +262,16 @@ class NeutronNetworks:
         return [_port(row) for row in self._by_ids(ctx, "ports", "device_id", server_ids)]
 
     def groups(
-        self, ctx: Context, project_id: str | None = None, ids: Sequence[str] | None = None
+        self,
+        ctx: Context,
+        project_id: str | None = None,
+        ids: Sequence[str] | None = None,
+        *,
+        named: bool = False,
     ) -> list[GroupFacts]:
         if ids is not None:
-            rows = self._by_ids(ctx, "security-groups", "id", ids)
+            more = {"fields": _NAMES} if named else {}
+            rows = self._by_ids(ctx, "security-groups", "id", ids, **more)
         else:
             rows = self._get(ctx, "security-groups", {"project_id": project_id})
         return [

@@ -19,6 +19,20 @@ from gureum.nova.ports import (
 )
 
 _BATCH = 50
+_FIELDS = {
+    "ports": (
+        "id", "network_id", "mac_address", "project_id", "name", "status", "device_id",
+        "device_owner", "admin_state_up", "fixed_ips", "binding:host_id", "binding:vif_type",
+        "binding:vif_details", "binding:vnic_type", "binding:profile",
+    ),
+    "networks": ("id", "name", "mtu"),
+    "subnets": (
+        "id", "cidr", "ip_version", "gateway_ip", "dns_nameservers", "host_routes", "enable_dhcp",
+        "ipv6_address_mode",
+    ),
+    "floatingips": ("port_id", "floating_ip_address"),
+}  # fmt: skip
+"""What is read of each noun: the network service looks up no more."""
 
 
 class RestServerPorts:
@@ -107,7 +121,7 @@ class RestServerPorts:
     def _list(self, noun: str, key: str, values: Sequence[str]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for start in range(0, len(values), _BATCH):
-            params = {key: list(values[start : start + _BATCH])}
+            params = {key: list(values[start : start + _BATCH]), "fields": _FIELDS[noun]}
             found += self._ask("GET", f"/{noun}", params=params).json()[noun]
         return found
 

@@ -120,7 +120,12 @@ class FakeNetworks:
         return [port for port in self.known_ports.values() if port.device_id in server_ids]
 
     def groups(
-        self, ctx: Context, project_id: str | None = None, ids: Sequence[str] | None = None
+        self,
+        ctx: Context,
+        project_id: str | None = None,
+        ids: Sequence[str] | None = None,
+        *,
+        named: bool = False,
     ) -> list[GroupFacts]:
         self.questions += 1
         return [

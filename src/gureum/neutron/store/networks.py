@@ -20,6 +20,7 @@ from gureum.neutron.store.query import (
     Noun,
     View,
     Where,
+    asked,
     flag,
     grouped,
     matches,
@@ -29,24 +30,36 @@ from gureum.neutron.store.query import (
 )
 from gureum.neutron.store.rows import new_id
 
+_SEGMENTS = (
+    "segments",
+    "provider:network_type",
+    "provider:physical_network",
+    "provider:segmentation_id",
+)
 
-def views(ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[View]:
+
+def _subnets_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[sa.Row[Any]]]:
+    if not ids:
+        return {}
+    c = t.subnets.c
+    statement = (
+        sa.select(c.id, c.network_id, c.ip_version)
+        .where(c.network_id.in_(ids))
+        .order_by(c.created_at, c.id)
+    )
+    return grouped(tx.all(statement), "network_id")
+
+
+def views(
+    ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]], only: frozenset[str] = frozenset()
+) -> list[View]:
     """Return networks with subnets, segments, sharing and tags: five queries for any number."""
     ids = [row.id for row in rows]
-    shared = shared_ids(ctx, tx, "network", ids)
-    subnets = grouped(
-        tx.all(
-            sa.select(t.subnets.c.id, t.subnets.c.network_id, t.subnets.c.ip_version)
-            .where(t.subnets.c.network_id.in_(ids))
-            .order_by(t.subnets.c.created_at, t.subnets.c.id)
-        )
-        if ids
-        else [],
-        "network_id",
-    )
-    found = segments_of(tx, ids)
-    zones = _zones(tx, ids)
-    out = standard_views(tx, rows)
+    shared = shared_ids(ctx, tx, "network", ids) if asked(only, "shared") else set()
+    subnets = _subnets_of(tx, ids) if asked(only, "subnets") else {}
+    found = segments_of(tx, ids) if asked(only, *_SEGMENTS) else {}
+    zones = _zones(tx, ids) if asked(only, "availability_zones") else {}
+    out = standard_views(tx, rows, tags=asked(only, "tags"))
     for view in out:
         view["shared"] = view["id"] in shared
         view["subnets"] = [row.id for row in subnets.get(view["id"], ())]
@@ -176,6 +189,7 @@ NETWORK = Noun(
         "provider:segmentation_id": _by_segment(t.segments.c.segmentation_id),
     },
     wire={"router:external": "router_external"},
+    partial=True,
 )
 
 

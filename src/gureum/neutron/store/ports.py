@@ -14,19 +14,30 @@ from gureum.core.spec import BadRequest
 from gureum.neutron.errors import PortNotFound
 from gureum.neutron.store import addresses
 from gureum.neutron.store import tables as t
-from gureum.neutron.store.query import Noun, View, Where, grouped, matches, standard_views
+from gureum.neutron.store.query import Noun, View, Where, asked, grouped, matches, standard_views
 
 ACTIVE = "ACTIVE"
 
 
-def views(ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[View]:
+_BINDING = (
+    "binding:host_id",
+    "binding:vnic_type",
+    "binding:profile",
+    "binding:vif_type",
+    "binding:vif_details",
+)
+
+
+def views(
+    ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]], only: frozenset[str] = frozenset()
+) -> list[View]:
     """Return ports with addresses, groups, binding and tags: four queries for any number."""
     ids = [row.id for row in rows]
-    allocated = addresses.of_ports(tx, ids)
-    groups = groups_of(tx, ids)
-    bindings = bindings_of(tx, ids)
+    allocated = addresses.of_ports(tx, ids) if asked(only, "fixed_ips", "dns_assignment") else {}
+    groups = groups_of(tx, ids) if asked(only, "security_groups") else {}
+    bindings = bindings_of(tx, ids) if asked(only, *_BINDING) else {}
     domain = tx.deps.options.dns_domain
-    out = standard_views(tx, rows)
+    out = standard_views(tx, rows, tags=asked(only, "tags"))
     for view in out:
         mine = allocated.get(view["id"], [])
         view["fixed_ips"] = [
@@ -160,4 +171,5 @@ PORT = Noun(
         "binding:vnic_type": _binding(t.port_bindings.c.vnic_type),
         "binding:vif_type": _binding(t.port_bindings.c.vif_type),
     },
+    partial=True,
 )

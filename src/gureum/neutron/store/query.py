@@ -48,10 +48,17 @@ class Noun:
     many: str
     not_found: type[NotFound]
     visible: Callable[[Context], Where]
-    views: Callable[[Context, Tx, Sequence[sa.Row[Any]]], list[View]]
+    views: Callable[..., list[View]]
     special: Mapping[str, Filter] = field(default_factory=dict)
     wire: Mapping[str, str] = field(default_factory=dict)
     has_tags: bool = True
+    partial: bool = False
+    """Whether `views` takes `only`, and leaves out what nobody asked for and what costs a query."""
+
+
+def asked(only: frozenset[str], *names: str) -> bool:
+    """Whether one of these attributes is asked for: all are when `fields` names none."""
+    return not only or not only.isdisjoint(names)
 
 
 def own(table: sa.Table) -> Callable[[Context], Where]:
@@ -163,7 +170,7 @@ def list_page(ctx: Context, tx: Tx, noun: Noun, query: Struct, *extra: Where) ->
     filters: dict[str, list[str]] = query.extra_values
     for name, values in filters.items():
         statement = statement.where(_filter(ctx, noun, name, values))
-    limit, asked = _limit(query, tx.deps.options.api_limit_max)
+    limit, limited = _limit(query, tx.deps.options.api_limit_max)
     reverse = bool(query.get("page_reverse", False))
     keys = _sort_keys(noun, query)
     marker = _marker(ctx, tx, noun, query, keys)
@@ -172,8 +179,9 @@ def list_page(ctx: Context, tx: Tx, noun: Noun, query: Struct, *extra: Where) ->
     rows = list(tx.all(sorted_after(statement, keys, marker, limit)))
     if reverse:
         rows.reverse()
-    views = noun.views(ctx, tx, rows)
-    if not asked and len(rows) < limit:
+    only = frozenset(query.get("fields", ()) or ())
+    views = noun.views(ctx, tx, rows, only) if noun.partial else noun.views(ctx, tx, rows)
+    if not limited and len(rows) < limit:
         return Page(views)
     following = previous = None
     if rows and (len(rows) == limit or reverse):

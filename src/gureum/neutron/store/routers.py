@@ -13,7 +13,7 @@ from gureum.neutron.errors_l3 import FloatingIPNotFound, RouterNotFound
 from gureum.neutron.store import addresses
 from gureum.neutron.store import tables as t
 from gureum.neutron.store.port_forwardings import of_floatingips, single
-from gureum.neutron.store.query import Noun, View, Where, grouped, own, standard_views
+from gureum.neutron.store.query import Noun, View, Where, asked, grouped, own, standard_views
 
 INTERFACE = "network:router_interface"
 GATEWAY = "network:router_gateway"
@@ -129,15 +129,18 @@ _DETAILS = (
 )
 
 
-def floatingip_views(ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[View]:
+def floatingip_views(
+    ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]], only: frozenset[str] = frozenset()
+) -> list[View]:
     """Return floating IPs with the details of their ports: three queries for any number."""
     port_ids = [row.port_id for row in rows if row.port_id]
     found = {}
-    if port_ids:
+    if port_ids and asked(only, "port_details"):
         statement = sa.select(t.ports).where(t.ports.c.id.in_(port_ids))
         found = {row.id: row for row in tx.all(statement)}
-    forwardings = of_floatingips(tx, [row.id for row in rows])
-    out = standard_views(tx, rows)
+    wants = asked(only, "port_forwardings")
+    forwardings = of_floatingips(tx, [row.id for row in rows]) if wants else {}
+    out = standard_views(tx, rows, tags=asked(only, "tags"))
     for view in out:
         port = found.get(view["port_id"])
         view["port_forwardings"] = [
@@ -164,4 +167,5 @@ FLOATINGIP = Noun(
     FloatingIPNotFound,
     own(t.floatingips),
     floatingip_views,
+    partial=True,
 )

@@ -16,6 +16,7 @@ from gureum.neutron.store.query import (
     Noun,
     View,
     Where,
+    asked,
     granted,
     grouped,
     own_or_granted,
@@ -24,10 +25,12 @@ from gureum.neutron.store.query import (
 )
 
 
-def views(ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[View]:
+def views(
+    ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]], only: frozenset[str] = frozenset()
+) -> list[View]:
     """Return groups with their rules: a constant number of queries."""
     ids = [row.id for row in rows]
-    shared = shared_ids(ctx, tx, "security_group", ids)
+    shared = shared_ids(ctx, tx, "security_group", ids) if asked(only, "shared") else set()
     found = (
         tx.among(
             t.security_group_rules.c.security_group_id,
@@ -35,13 +38,13 @@ def views(ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[View]:
             t.security_group_rules.c.created_at,
             t.security_group_rules.c.id,
         )
-        if ids
+        if ids and asked(only, "security_group_rules")
         else []
     )
     by_group: dict[str, list[View]] = {}
     for view in rule_views(ctx, tx, found):
         by_group.setdefault(view["security_group_id"], []).append(view)
-    out = standard_views(tx, rows)
+    out = standard_views(tx, rows, tags=asked(only, "tags"))
     for view in out:
         view["shared"] = view["id"] in shared
         view["security_group_rules"] = by_group.get(view["id"], [])
@@ -80,6 +83,7 @@ SECURITY_GROUP = Noun(
     own_or_granted(t.security_groups, "security_group", "access_as_shared"),
     views,
     special={"shared": shared_filter(t.security_groups, "security_group")},
+    partial=True,
 )
 
 RULE = Noun(

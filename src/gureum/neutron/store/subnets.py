@@ -15,6 +15,7 @@ from gureum.neutron.store.query import (
     Noun,
     View,
     Where,
+    asked,
     flag,
     granted,
     shared_ids,
@@ -22,11 +23,13 @@ from gureum.neutron.store.query import (
 )
 
 
-def views(ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[View]:
+def views(
+    ctx: Context, tx: Tx, rows: Sequence[sa.Row[Any]], only: frozenset[str] = frozenset()
+) -> list[View]:
     """Return subnets; they are shared when their network is."""
     networks = sorted({row.network_id for row in rows})
-    shared = shared_ids(ctx, tx, "network", networks)
-    out = standard_views(tx, rows)
+    shared = shared_ids(ctx, tx, "network", networks) if asked(only, "shared") else set()
+    out = standard_views(tx, rows, tags=asked(only, "tags"))
     for view in out:
         view["shared"] = view["network_id"] in shared
     return out
@@ -66,6 +69,7 @@ SUBNET = Noun(
     _visible,
     views,
     special={"shared": _shared, "router:external": _external},
+    partial=True,
 )
 
 

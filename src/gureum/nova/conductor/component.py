@@ -91,14 +91,16 @@ class NovaConductor(Component):
         options = runtime.config.get(ConductorOptions)
         deps = self._deps(runtime)
         store = SagaStore(CELL)
-        self._engines = [
-            Engine(
-                deps.cells[cell], store, sagas.ALL, deps=replace(deps, cell=cell),
-                name=f"{BINARY}@{runtime.host}", workers=options.workers,
-            )
-            for cell in (CELL1, CELL0)
-        ]  # fmt: skip
         store.wake = self._wake
+        self._engines = []
+        for cell in (CELL1, CELL0):
+            own = SagaStore(CELL)  # what ends in one cell does not wake the other's engine
+            engine = Engine(
+                deps.cells[cell], own, sagas.ALL, deps=replace(deps, cell=cell),
+                name=f"{BINARY}@{runtime.host}", workers=options.workers,
+            )  # fmt: skip
+            own.wake = engine.wake
+            self._engines.append(engine)
         ports = KnownPorts(deps, store, options.reconcile_interval)
         state = ComputeStateWorker(
             deps.api, deps.cell1, [deps.cell0], store, deps.placement, options

@@ -57,10 +57,10 @@ def class_limits(tx: Tx, name: str = DEFAULT_CLASS) -> dict[str, int]:
 
 def limits(tx: Tx, project_id: str, user_id: str | None = None) -> dict[str, int]:
     """Return the limits of a project, or of one of its users."""
-    found = {**class_limits(tx), **store.limits_of(tx, project_id)}
-    if user_id is not None:
-        found.update(store.limits_of(tx, project_id, user_id))
-    return found
+    if not user_id:
+        return {**class_limits(tx), **store.limits_of(tx, project_id)}
+    common, own = store.limits_of_both(tx, project_id, user_id)
+    return {**class_limits(tx), **common, **own}
 
 
 def limit_of_user(tx: Tx, resource: str) -> int:
@@ -90,10 +90,11 @@ def admit(
     enter_gate(tx, f"project:{project_id}")
     fits = most
     refused: dict[str, tuple[int, int, int]] = {}
-    for who in (None, user_id):
-        if who is not None and not store.limits_of(tx, project_id, who):
+    common, own = store.limits_of_both(tx, project_id, user_id)
+    common = {**class_limits(tx), **common}
+    for who, allowed in ((None, common), (user_id, {**common, **own})):
+        if who is not None and not own:
             continue
-        allowed = limits(tx, project_id, who)
         have = store.servers_used(tx, project_id, who)
         for name, each in (("cores", vcpus), ("instances", 1), ("ram", memory_mib)):
             if allowed[name] < 0 or each == 0:

@@ -160,7 +160,7 @@ def _security_groups(
         ports = deps.networks.ports_of_servers(ctx, server_ids)
         ids = sorted({group_id for port in ports for group_id in port.security_groups})
         names = (
-            {group.id: group.name for group in deps.networks.groups(ctx, ids=ids)} if ids else {}
+            {group.id: group.name for group in deps.networks.groups(ctx, ids=ids, named=True)} if ids else {}
         )
     except ServiceUnavailable as error:
         _log.warning("security groups of servers left out", reason=error.message)

@@ -43,6 +43,20 @@ def limits_of(tx: Tx, project_id: str, user_id: str = "") -> dict[str, int]:
     return {row.resource: row.hard_limit for row in tx.all(wanted)}
 
 
+def limits_of_both(
+    tx: Tx, project_id: str, user_id: str
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the limits that were set for a project and those for one of its users, in one query."""
+    wanted = sa.select(quotas.c.user_id, quotas.c.resource, quotas.c.hard_limit).where(
+        quotas.c.project_id == project_id, quotas.c.user_id.in_(("", user_id))
+    )
+    common: dict[str, int] = {}
+    own: dict[str, int] = {}
+    for row in tx.all(wanted):
+        (own if row.user_id else common)[row.resource] = row.hard_limit
+    return common, own
+
+
 def limits_of_class(tx: Tx, name: str) -> dict[str, int]:
     """Return the limits that were set for a quota class."""
     wanted = sa.select(quota_classes.c.resource, quota_classes.c.hard_limit)
