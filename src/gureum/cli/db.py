@@ -1,4 +1,4 @@
-"""`gureum db migrate|status`."""
+"""`gureum db migrate|bootstrap|status`."""
 
 import argparse
 
@@ -7,14 +7,18 @@ from gureum.cli import place
 from gureum.core import log
 from gureum.core.db.migrate import applied, discover
 from gureum.core.run import Runtime
-from gureum.provision.databases import migrate_all
+from gureum.provision import daemons
+from gureum.provision.databases import bootstrap_all, migrate_all, names
+from gureum.provision.options import InstallOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb."""
     place.add_arguments(parser)
     parser.add_argument(
-        "verb", choices=("migrate", "status"), help="apply what is missing, or tell what is"
+        "verb",
+        choices=("migrate", "bootstrap", "status"),
+        help="apply what is missing; do so and make the first rows; tell what is missing",
     )
 
 
@@ -23,8 +27,12 @@ def run(args: argparse.Namespace) -> int:
     log.setup("WARNING")
     runtime = Runtime(place.read_config(place.existing(args)), name="db")
     try:
-        if args.verb == "migrate":
+        if args.verb == "bootstrap":
+            _make_databases(runtime)
+        if args.verb in ("migrate", "bootstrap"):
             lines = migrate_all(runtime)
+            if args.verb == "bootstrap":
+                bootstrap_all(runtime)
             print("\n".join(lines) if lines else "every database is up to date")
             return 0
         for service in components.services():
@@ -39,3 +47,16 @@ def run(args: argparse.Namespace) -> int:
     finally:
         runtime.close()
     return 0
+
+
+def _make_databases(runtime: Runtime) -> None:
+    """Of a PostgreSQL server that `up` runs; MariaDB makes its own at its start."""
+    install = runtime.config.get(InstallOptions)
+    if install.distributed and install.database == daemons.POSTGRESQL:
+        ours = daemons.Daemons(
+            place.under(runtime.cloud.state_dir),
+            install.database,
+            runtime.cloud.port_offset,
+            install.daemon_password,
+        )
+        daemons.make_postgresql_databases(ours, names())

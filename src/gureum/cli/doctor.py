@@ -133,7 +133,7 @@ def _processes(place: Place, config: Config) -> list[Finding]:
     if running is None:
         return [Finding(False, "the cloud is not running", "./gureum up")]
     for child in running.children:
-        ok = child.state == "running"
+        ok = child.state in ("running", "done")
         text = f"process {child.name}: {child.state}"
         if child.restarts:
             text += f", restarted {child.restarts} times, last it {child.last_exit}"

@@ -6,8 +6,9 @@ import sys
 
 from gureum.cli import place as places
 from gureum.cli.place import Place, Unusable
-from gureum.core.config import ConfigError
-from gureum.provision import purge, supervisor
+from gureum.core.config import CloudOptions, ConfigError
+from gureum.core.runner import Runner
+from gureum.provision import daemons, purge, supervisor
 from gureum.provision.network import Outside
 from gureum.provision.options import InstallOptions
 from gureum.provision.steps import StepFailed
@@ -41,6 +42,10 @@ def run(args: argparse.Namespace) -> int:
         raise Unusable(str(error)) from error
     except PermissionError as error:
         raise Unusable("the cloud is another user's: run this with sudo") from error
+    if install.distributed:
+        offset = places.read_config(place).get(CloudOptions).port_offset
+        ours = daemons.Daemons(place, install.database, offset, "")
+        daemons.stop_leftovers(ours, Runner())
     if not purging:
         if stopped:
             more = "" if install.simulated else " Guests and their networks go on."

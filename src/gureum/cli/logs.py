@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import time
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def _choose(place: Place, name: str | None) -> tuple[list[Path], list[str]]:
         raise Unusable(f"there is no log in {place.log_dir}; the cloud was never started")
     if name is None:
         return [path for path in there if path.stem != "supervisor"] or there, []
-    named = [path for path in there if path.stem == name]
+    numbered = re.compile(re.escape(name) + r"(-\d+)?")  # of several processes of one component
+    named = [path for path in there if numbered.fullmatch(path.stem)]
     if named:
         return named, []
     from gureum import components

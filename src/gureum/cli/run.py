@@ -3,6 +3,7 @@
 import argparse
 import ctypes
 import faulthandler
+import fcntl
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ from gureum import components
 from gureum.cli import place
 from gureum.cli.logfile import LogFile
 from gureum.core import log, trace_otlp
-from gureum.core.config import Config
+from gureum.core.config import CloudOptions, Config
 from gureum.core.listen import AddressInUse, nothing
 from gureum.core.run import Component, Process, ProcessOptions, Runtime
 
@@ -38,7 +39,15 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bus", choices=("hub", "leaf"), help="host the Unix-socket bus, or join it"
     )
-    parser.add_argument("--process-name", default="gureum", help="name in logs and metrics")
+    parser.add_argument(
+        "--process-name",
+        help="name in logs, metrics and leases, one a process of this machine (gureum)",
+    )
+    parser.add_argument(
+        "--share-ports",
+        action="store_true",
+        help="other processes run the same API at the same port",
+    )
     parser.add_argument("--log-file", type=Path, help="log there instead of standard error")
     parser.add_argument(
         "--bootstrap", action="store_true", help="first migrate and fill the databases"
@@ -88,7 +97,9 @@ def run_process(args: argparse.Namespace, config: Config, names: Sequence[str]) 
     """Run components under the process arguments. Errors at the start are one plain line."""
     _follow_parent(args.die_with)
     _set_up_logs(args, config)
+    args.process_name = take_name(config, args.process_name)
     runtime = Runtime(config, name=args.process_name, bus_role=args.bus)
+    runtime.http.share_ports = args.share_ports
     tracing = trace_otlp.start(
         config.get(trace_otlp.TracingOptions),
         process=args.process_name,
@@ -117,6 +128,37 @@ def run_process(args: argparse.Namespace, config: Config, names: Sequence[str]) 
         LOG.error("cannot start", text=str(error))
         print(f"gureum: {error}", file=sys.stderr)
         return 75  # EX_TEMPFAIL: the supervisor tries again, the port may be freed
+
+
+_NAMES_HELD: list[int] = []
+"""Locks of this process's name, open for as long as it lives."""
+
+
+def take_name(config: Config, wanted: str | None) -> str:
+    """Hold a process name of this machine; without a wish the first that is free.
+
+    Two processes of one name would take each other's sagas for those of their own earlier life.
+    Raises: place.Unusable.
+    """
+    folder = Path(config.get(CloudOptions).run_dir)
+    for number in range(1, 100):
+        name = wanted or ("gureum" if number == 1 else f"gureum-{number}")
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held = os.open(folder / f"{name}.lock", flags, 0o640)
+        except OSError as error:
+            raise place.Unusable(f"{folder} cannot be written to: {error.strerror}") from error
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(held)
+            if wanted:
+                break
+            continue
+        _NAMES_HELD.append(held)
+        return name
+    raise place.Unusable(f"a process called {wanted} runs already; choose another --process-name")
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

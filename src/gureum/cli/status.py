@@ -1,6 +1,7 @@
 """`gureum status`: what runs, where, and how well. Exit code 0 when all is well, else 3."""
 
 import argparse
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -47,7 +48,7 @@ def look(place: Place, config: Config) -> dict[str, Any]:
             "pid": child.pid,
             "since": child.since,
             "restarts": child.restarts,
-            "memory_mib": memory_mib(child.pid) if child.pid else 0.0,
+            "memory_mib": session_mib(child.pid) if child.pid else 0.0,
             "last_exit": child.last_exit,
         }
         for child in (status.children if status else [])
@@ -72,12 +73,13 @@ def look(place: Place, config: Config) -> dict[str, Any]:
     agents = _agents(config) if status is not None else []
     return {
         "ok": status is not None
-        and all(p["state"] == "running" for p in processes)
+        and all(p["state"] in ("running", "done") for p in processes)
         and all(api["ready"] for api in apis)
         and not unwell
         and all(agent["up"] for agent in agents),
         "running": status is not None,
         "simulated": config.get(InstallOptions).simulated,
+        "distributed": config.get(InstallOptions).distributed,
         "processes": processes,
         "apis": apis,
         "unwell": unwell,
@@ -144,6 +146,18 @@ def memory_mib(pid: int) -> float:
     except OSError:
         pass
     return 0.0
+
+
+def session_mib(pid: int) -> float:
+    """Memory of a child of the supervisor and of what it started; each child leads a session."""
+    total = 0.0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                after_name = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(after_name[3]) == pid:
+                    total += memory_mib(int(entry.name))
+    return round(total, 1)
 
 
 def _show(place: Place, seen: dict[str, Any]) -> None:

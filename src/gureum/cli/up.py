@@ -11,7 +11,7 @@ from gureum.cli import place as places
 from gureum.cli.place import Place, Unusable
 from gureum.core.config import CloudOptions
 from gureum.provision import cloud as clouds
-from gureum.provision import purge, seed, supervisor
+from gureum.provision import daemons, purge, seed, supervisor
 from gureum.provision.cloud import Cloud
 from gureum.provision.options import InstallOptions
 from gureum.provision.steps import StepFailed
@@ -32,6 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="start from nothing; with --simulated in memory and in this terminal, gone at Ctrl-C,"
         " else `down` forgets everything",
+    )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="each component a process of its own, on a database server, RabbitMQ and memcached"
+        " from Debian packages, with ports and folders of their own",
+    )
+    parser.add_argument(
+        "--database", choices=daemons.KINDS, help="of a distributed one (mariadb)"
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="of each API, conductor and scheduler of a distributed one (1)",
     )
     parser.add_argument(
         "--preset", metavar="FILE", help="users, projects, networks and more that it holds (YAML)"
@@ -59,6 +74,10 @@ def run(args: argparse.Namespace) -> int:
         from gureum.cli import ephemeral
 
         return ephemeral.run(args)
+    if (args.database or args.processes) and not args.distributed and not _place(args).exists():
+        raise Unusable("--database and --processes go with --distributed")
+    if args.processes is not None and not 1 <= args.processes <= 64:
+        raise Unusable(f"--processes {args.processes}; give 1 to 64")
     if args.openrc:
         raise Unusable("--openrc goes with --simulated --ephemeral; else use: gureum openrc")
     place = _place(args)
@@ -127,6 +146,7 @@ def _cloud(args: argparse.Namespace, place: Place) -> Cloud:
         config = places.read_config(place)
         options = config.get(CloudOptions)
         install = config.get(InstallOptions)
+        _refuse_other_form(args, install, place)
         if install.simulated != args.simulated:
             kind = "simulated" if install.simulated else "real"
             raise Unusable(
@@ -143,10 +163,26 @@ def _cloud(args: argparse.Namespace, place: Place) -> Cloud:
             name=args.name,
             port_offset=free_offset() if args.port_offset == ANY_PORTS else args.port_offset or 0,
             address=args.address or "127.0.0.1",
+            distributed=args.distributed,
+            database=args.database or daemons.MARIADB,
+            processes=args.processes or 1,
         )
     cloud.with_image = not args.no_image
     cloud.with_client = not args.no_client and not args.simulated
     return cloud
+
+
+def _refuse_other_form(args: argparse.Namespace, install: InstallOptions, place: Place) -> None:
+    """A cloud stays as it was made; its settings say how. Raises: Unusable."""
+    wrong = []
+    if args.distributed and not install.distributed:
+        wrong.append("one process (see docs/databases.md to move it: gureum db copy)")
+    if args.database and args.database != install.database:
+        wrong.append(f"on {install.database}")
+    if args.processes and args.processes != install.processes:
+        wrong.append(f"with processes = {install.processes} (change it in [install] there)")
+    if wrong:
+        raise Unusable(f"the cloud of {place.config_file} runs {' and '.join(wrong)}.")
 
 
 class _one_at_a_time:

@@ -48,6 +48,7 @@ class Listener:
     port: int
     app: App
     websockets: bool = False
+    shared: bool = False
 
 
 class AddressInUse(Exception):
@@ -65,6 +66,7 @@ class HttpListeners:
         drain_s: float = 10.0,
         disabled_file: str = "",
     ) -> None:
+        self.share_ports = False
         self._metrics = metrics
         self._health = health
         self._drain_s = drain_s
@@ -76,8 +78,11 @@ class HttpListeners:
         self._ready = False
 
     def mount(self, name: str, host: str, port: int, app: App, *, websockets: bool = False) -> None:
-        """Serve an ASGI application at a port. A `host` that begins with `/` is a Unix socket."""
-        self._listeners.append(Listener(name, host, port, app, websockets))
+        """Serve an ASGI application at a port. A `host` that begins with `/` is a Unix socket.
+
+        With `share_ports` set, other processes of this machine may serve it at the same port too.
+        """
+        self._listeners.append(Listener(name, host, port, app, websockets, self.share_ports))
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
@@ -271,6 +276,8 @@ def _bind(listener: Listener) -> socket.socket:
     family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if listener.shared:  # the kernel spreads connections over the processes that listen
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind((listener.host, listener.port))
     except OSError as error:

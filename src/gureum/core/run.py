@@ -19,6 +19,7 @@ from types import FrameType
 from gureum.core import log
 from gureum.core.bus.base import Bus
 from gureum.core.bus.open import open_bus
+from gureum.core.cache import CacheOptions, SharedCache
 from gureum.core.config import CloudOptions, Config, option, section
 from gureum.core.db.engine import Database
 from gureum.core.faults import SimulatedOptions
@@ -108,6 +109,7 @@ CORE_SECTIONS: tuple[type, ...] = (
     NamedDatabaseOptions,
     BusOptions,
     ProcessOptions,
+    CacheOptions,
     SimulatedOptions,
 )
 
@@ -138,6 +140,7 @@ class Runtime:
         self._databases: dict[str, Database] = {}
         self._client: HttpClient | None = None
         self._pools: Pools | None = None
+        self._cache: SharedCache | None = None
         self._lock = threading.RLock()
         self._components: list[Component] = []
         self._starting = ""
@@ -148,6 +151,11 @@ class Runtime:
     def host(self) -> str:
         """The name of this machine in the cloud."""
         return self.cloud.host or os.uname().nodename
+
+    @property
+    def instance(self) -> str:
+        """This process among all of the cloud; the same again after its restart."""
+        return f"{self.name}@{self.host}"
 
     @property
     def bus(self) -> Bus:
@@ -178,6 +186,15 @@ class Runtime:
             if self._client is None:
                 self._client = HttpClient()
             return self._client
+
+    @property
+    def cache(self) -> SharedCache | None:
+        """What all processes know together; None where no memcached is named."""
+        with self._lock:
+            options = self.config.get(CacheOptions)
+            if self._cache is None and options.servers:
+                self._cache = SharedCache(options)
+            return self._cache
 
     @property
     def pools(self) -> Pools:
@@ -254,6 +271,9 @@ class Runtime:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+            if self._cache is not None:
+                self._cache.close()
+                self._cache = None
             for database in self._databases.values():
                 database.close()
             self._databases.clear()

@@ -140,7 +140,7 @@ class GlanceApi(ApiComponent):
             deps.sagas,
             sagas.ALL,
             deps=deps,
-            name=f"glance-api@{runtime.host}",
+            name=f"glance-api/{runtime.instance}",
             workers=deps.options.import_workers,
         )
         self._engine.start()

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from gureum.core.cache import SharedCache
 from gureum.core.context import Context
 from gureum.core.http.client import HttpClient, HttpReply, RemoteError, RemoteUnavailable
 from gureum.core.spec.errors import ServiceUnavailable, Unauthorized
@@ -143,14 +144,34 @@ class Session:
         raise AssertionError("unreachable")
 
 
+_SHARED = "token"
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A checked token among processes; `at` is when Keystone was asked (seconds since 1970)."""
+
+    at: float
+    context: Context
+
+
 class TokenChecker:
     """Turns tokens into contexts by asking Keystone; remembers answers for `cache_s` seconds.
 
-    A revocation is seen after at most that time. Implements the dispatcher's Authenticator.
+    A revocation is seen after at most that time. `shared` is what other processes have learnt lately.
+    Implements the dispatcher's Authenticator.
     """
 
-    def __init__(self, session: Session, *, cache_s: float = 5.0, capacity: int = 10_000) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        cache_s: float = 5.0,
+        capacity: int = 10_000,
+        shared: SharedCache | None = None,
+    ) -> None:
         self._session = session
+        self._shared = shared
         self._cache_s = cache_s
         self._capacity = capacity
         self._lock = threading.Lock()
@@ -187,12 +208,39 @@ class TokenChecker:
             if ctx is None or ctx.expires_at is None or ctx.expires_at > datetime.now(UTC):
                 return ctx
             return None
-        ctx = self._ask(token)
+        ctx, age_s = self._ask_others(token)
+        if ctx is None:
+            ctx, age_s = self._ask(token), 0.0
+            self._tell_others(token, ctx)
         with self._lock:
             if len(self._cache) >= self._capacity:
                 self._cache.clear()
-            self._cache[key] = (now + self._cache_s, ctx)
+            self._cache[key] = (now + self._cache_s - age_s, ctx)
         return ctx
+
+    def _ask_others(self, token: str) -> tuple[Context | None, float]:
+        """What another process learnt, and how long ago; ages of both caches do not add up."""
+        if self._shared is None:
+            return None, 0.0
+        body = self._shared.get(_SHARED, token, self._cache_s)
+        if body is None:
+            return None, 0.0
+        try:
+            known = msgspec.msgpack.decode(body, type=_Known)
+        except msgspec.MsgspecError:  # of another version of this program
+            return None, 0.0
+        age_s = max(0.0, time.time() - known.at)
+        ctx = replace(known.context, token=token)
+        if age_s >= self._cache_s or (ctx.expires_at and ctx.expires_at <= datetime.now(UTC)):
+            return None, 0.0
+        return ctx, age_s
+
+    def _tell_others(self, token: str, ctx: Context | None) -> None:
+        """Only what is valid: invalid tokens are without number."""
+        if self._shared is not None and ctx is not None:
+            known = _Known(time.time(), replace(ctx, token=None))
+            body = msgspec.msgpack.encode(known)
+            self._shared.set(_SHARED, token, body, self._cache_s)
 
     def _ask(self, token: str) -> Context | None:
         url = f"{self._session.credentials.auth_url}/auth/tokens?nocatalog"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from gureum.core.api import ApiComponent
+from gureum.core.cache import CacheOptions
 from gureum.core.db import Database
 from gureum.core.http.dispatch import Authenticator
 from gureum.core.run import Runtime
@@ -202,4 +203,5 @@ def session_for(runtime: Runtime, user: str) -> Session:
 
 def token_checker(runtime: Runtime, user: str) -> TokenChecker:
     """Return the authenticator of another service's API."""
-    return TokenChecker(session_for(runtime, user))
+    cache_s = runtime.config.get(CacheOptions).token_cache_time
+    return TokenChecker(session_for(runtime, user), cache_s=cache_s, shared=runtime.cache)

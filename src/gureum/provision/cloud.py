@@ -19,8 +19,19 @@ from gureum import components, presets
 from gureum.cli import process
 from gureum.cli.place import Place
 from gureum.core.runner import Runner
-from gureum.provision import host, network, packages, runtime, seed, settings, supervisor
+from gureum.provision import (
+    daemons,
+    databases,
+    host,
+    network,
+    packages,
+    runtime,
+    seed,
+    settings,
+    supervisor,
+)
 from gureum.provision.api import Api, ApiFailed
+from gureum.provision.daemons import Daemons
 from gureum.provision.ledger import Ledger
 from gureum.provision.network import Outside
 from gureum.provision.options import InstallOptions
@@ -50,6 +61,10 @@ class Cloud:
     image_path: Path | None = None
     options: settings.Table = field(default_factory=dict)
     preset: presets.Preset | None = None
+    distributed: bool = False
+    database: str = daemons.MARIADB
+    processes: int = 1
+    daemon_password: str = ""
 
     @property
     def ledger(self) -> Ledger:
@@ -67,6 +82,18 @@ class Cloud:
         return None if self.simulated else host.USER
 
     @property
+    def daemons(self) -> Daemons | None:
+        """The servers that `up` runs for a distributed one."""
+        if not self.distributed:
+            return None
+        return Daemons(self.place, self.database, self.port_offset, self.daemon_password)
+
+    @property
+    def makeup(self) -> process.Makeup:
+        """How its processes are cut."""
+        return process.Makeup(self.simulated, self.daemons, self.processes)
+
+    @property
     def auth_url(self) -> str:
         """Keystone's URL for users."""
         return f"http://{self.address}:{5000 + self.port_offset}/v3"
@@ -76,7 +103,7 @@ def steps(cloud: Cloud) -> list[Step[Cloud]]:
     """What has to be true for this cloud to run."""
     prepare: list[Step[Cloud]] = [
         Step("machine", lambda c, p: host.check_machine(c.runner)),
-        Step("Debian packages", lambda c, p: packages.install(c.runner, c.ledger, p)),
+        Step("Debian packages", _packages),
         Step("Python packages", lambda c, p: host.link_libvirt_binding(c.runner, p)),
         Step("user", lambda c, p: host.make_user(c.runner, c.ledger, c.place)),
     ]
@@ -103,9 +130,37 @@ def steps(cloud: Cloud) -> list[Step[Cloud]]:
     running.append(Step("clouds.yaml", _clouds_yaml))
     if cloud.with_client:
         running.append(Step("openstack client", _client))
+    servers: list[Step[Cloud]] = [Step("servers", _servers)] if cloud.distributed else []
     if cloud.simulated:
-        return [*common, *running]
-    return [*prepare, *common, *system, *running]
+        checked = [Step("Debian packages", _server_packages)] if cloud.distributed else []
+        return [*checked, *common, *servers, *running]
+    return [*prepare, *common, *servers, *system, *running]
+
+
+def _packages(cloud: Cloud, progress: Progress) -> str:
+    needed = [*packages.PACKAGES]
+    if cloud.distributed:
+        needed += [*daemons.PACKAGES[cloud.database], *daemons.COMMON_PACKAGES]
+    return packages.install(cloud.runner, cloud.ledger, progress, needed)
+
+
+def _server_packages(cloud: Cloud, progress: Progress) -> str:
+    """A simulated cloud needs nothing of the system but these. Raises: StepFailed."""
+    wanted = daemons.missing(cloud.database)
+    if not wanted:
+        return f"{cloud.database}, RabbitMQ and memcached are there"
+    if os.geteuid() != 0:
+        names = " ".join(wanted)
+        raise StepFailed(
+            f"these Debian packages are missing: {names}",
+            f"Install them with: sudo apt-get install --no-install-recommends {names}",
+        )
+    return packages.install(cloud.runner, cloud.ledger, progress, wanted)
+
+
+def _servers(cloud: Cloud, progress: Progress) -> str:
+    assert cloud.daemons is not None
+    return daemons.prepare(cloud.daemons, databases.names(), cloud.runner, progress)
 
 
 def _program(cloud: Cloud, progress: Progress) -> str:
@@ -139,8 +194,19 @@ def write_settings(cloud: Cloud) -> str:
             password = wanted[f"service_user.{name}"]["password"]
             wanted[f"{name}.keystone_authtoken"] = {"password": password}
     place = cloud.place
+    if cloud.distributed:
+        wanted["install"]["daemon_password"] = settings.new_secret()
     secrets = settings.complete_secrets(place.secrets_file, wanted, cloud.owner)
     cloud.admin_password = secrets["install"]["admin_password"]
+    if cloud.daemons is not None:
+        cloud.daemon_password = secrets["install"]["daemon_password"]
+        ours = cloud.daemons
+        urls: settings.Table = {
+            "database": {"connection": ours.database_url},
+            "bus": {"transport_url": ours.transport_url},
+            "cache": {"secret_key": settings.new_secret()},
+        }
+        settings.complete_secrets(place.secrets_file, urls, cloud.owner)
     mode = 0o640 if cloud.owner else 0o600
     first = _first_settings(cloud, known)
     for section, values in cloud.options.items():
@@ -194,6 +260,15 @@ def _first_settings(cloud: Cloud, known: dict[str, set[str]]) -> settings.Table:
                 "datapath_type": datapath,
                 "local_ip": cloud.address,
             }
+    if cloud.distributed:
+        assert cloud.daemons is not None
+        table["cache"] = {"servers": [cloud.daemons.cache_server]}
+        del table["bus"]  # it holds a password and stands among the secrets
+        table["install"] |= {
+            "distributed": True,
+            "database": cloud.database,
+            "processes": cloud.processes,
+        }
     return {
         section: {key: value for key, value in values.items() if key in known[section]}
         for section, values in table.items()
@@ -205,7 +280,7 @@ def _processes(cloud: Cloud, progress: Progress) -> str:
     place = cloud.place
     plan = process.plan(
         place,
-        simulated=cloud.simulated,
+        cloud.makeup,
         user=cloud.owner,
         python=cloud.python,
         source=cloud.source,
@@ -229,6 +304,8 @@ def _processes(cloud: Cloud, progress: Progress) -> str:
     except RuntimeError as error:
         raise StepFailed(str(error), f"Read {place.log_dir / 'supervisor.log'}") from error
     names = ", ".join(child.name for child in plan.children)
+    if len(plan.children) > 5:
+        names = f"{len(plan.children)} processes"
     return f"{names} under supervisor {pid}"
 
 
@@ -243,7 +320,7 @@ def _apis(cloud: Cloud, progress: Progress) -> str:
     with httpx.Client(timeout=5, trust_env=False) as client:
         while waiting:
             # Before our own process is ready, another cloud may be what answers at the port.
-            ready = _running(cloud, process.SIMULATED if cloud.simulated else process.CONTROL)
+            ready = _running(cloud)
             for name, port in list(waiting.items()) if ready else ():
                 with contextlib.suppress(httpx.TransportError):
                     url = f"http://{cloud.address}:{port}/readyz"
@@ -257,23 +334,28 @@ def _apis(cloud: Cloud, progress: Progress) -> str:
     return f"{count} answer at {cloud.address}"
 
 
-def _running(cloud: Cloud, name: str) -> bool:
-    """Whether a child of the supervisor has started all its components."""
+def _running(cloud: Cloud, *names: str) -> bool:
+    """Whether children of the supervisor, or those that hold the APIs, have started all they run."""
     status = supervisor.read_status(cloud.place.run_dir)
-    return status is not None and any(
-        child.name == name and child.state == "running" for child in status.children
-    )
+    if status is None:
+        return False
+    if cloud.distributed:
+        return all(child.state in ("running", "done") for child in status.children)
+    wanted = names or (process.SIMULATED if cloud.simulated else process.CONTROL,)
+    running = {child.name for child in status.children if child.state == "running"}
+    return running.issuperset(wanted)
 
 
 def _give_up_early(cloud: Cloud, deadline: float, text: str) -> None:
     """Raises: StepFailed when time is up or a process crashes again and again."""
     status = supervisor.read_status(cloud.place.run_dir)
-    crashing = [c for c in status.children if c.restarts >= 3] if status else []
+    children = status.children if status else []
+    crashing = [c for c in children if c.restarts >= 3]
     gone = supervisor.running_pid(cloud.place.run_dir) is None
     if gone or crashing or time.monotonic() > deadline:
-        name = crashing[0].name if crashing else components.CONTROL
-        if cloud.simulated:
-            name = process.SIMULATED
+        late = [c for c in children if c.state not in ("running", "done")]
+        usual = process.SIMULATED if cloud.simulated else components.CONTROL
+        name = next((c.name for c in (*crashing, *late)), usual)
         log = cloud.place.log_dir / f"{name}.log"
         what = f"the process {name} {crashing[0].last_exit}" if crashing else text
         raise StepFailed(what, f"{tail(log)}\nRead more: ./gureum logs {name}")
@@ -420,6 +502,10 @@ def cloud_from(place: Place, install: InstallOptions, port_offset: int, address:
         simulated=install.simulated,
         ephemeral=install.ephemeral,
         name=install.name,
+        distributed=install.distributed,
+        database=install.database,
+        processes=install.processes,
+        daemon_password=install.daemon_password,
         port_offset=port_offset,
         address=address,
         admin_password=install.admin_password,

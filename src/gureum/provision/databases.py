@@ -22,6 +22,11 @@ PREFIX_IN_CATALOG = frozenset({"keystone", "nova"})
 """Services whose endpoint carries the version; clients find the others' by discovery."""
 
 
+def names() -> list[str]:
+    """Every database of every service."""
+    return [spec.name for service in components.services() for spec in service.databases]
+
+
 def migrate_all(runtime: Runtime) -> list[str]:
     """Apply missing migrations; returns a line for each applied."""
     lines: list[str] = []

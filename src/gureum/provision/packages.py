@@ -78,12 +78,17 @@ def install_for_tests(runner: Runner, progress: Progress) -> list[str]:
     return wanted
 
 
-def install(runner: Runner, ledger: Ledger, progress: Progress) -> str:
+def install(
+    runner: Runner,
+    ledger: Ledger,
+    progress: Progress,
+    needed: Sequence[str] = tuple(PACKAGES),
+) -> str:
     """Install what is missing and write down everything that came with it. Raises: StepFailed."""
     before = installed(runner)
-    wanted = sorted(set(PACKAGES) - before)
+    wanted = sorted(set(needed) - before)
     if not wanted:
-        return f"all {len(PACKAGES)} are there"
+        return f"all {len(needed)} are there"
     if not Path("/usr/bin/apt-get").exists():
         raise StepFailed(
             "apt-get is not here; Gureum installs itself on Debian and Ubuntu",
@@ -95,7 +100,7 @@ def install(runner: Runner, ledger: Ledger, progress: Progress) -> str:
     finally:
         for name in sorted(installed(runner) - before):
             ledger.note("packages", name)
-    return f"{len(wanted)} installed, {len(PACKAGES) - len(wanted)} were there"
+    return f"{len(wanted)} installed, {len(needed) - len(wanted)} were there"
 
 
 def _apt(runner: Runner, words: Sequence[str], progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""The supervisor: one small daemon that keeps the control and the node process running.
+"""The supervisor: one small daemon that keeps a cloud's processes running.
 
 Owns: starting children, restarting one that ended (with backoff), stopping them in reverse order,
 the status file that `gureum status` reads.
@@ -14,6 +14,7 @@ import fcntl
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,7 +33,13 @@ STOP_S = 25.0
 
 
 class Child(msgspec.Struct, frozen=True):
-    """A process to keep running. `user` None means the supervisor's own."""
+    """A process to keep running. `user` None means the supervisor's own.
+
+    It is ready once `ready_file` is there, or with `port` once something accepts there. after: children
+    that must be ready before it starts. stage: later ones are stopped first, those of one together.
+    own: whether it takes our words, such as --die-with; a daemon of others does not. once: it ends, and
+    is ready when it ended well.
+    """
 
     name: str
     argv: list[str]
@@ -40,6 +47,12 @@ class Child(msgspec.Struct, frozen=True):
     ready_file: str
     user: str | None = None
     env: dict[str, str] = {}
+    port: int = 0
+    after: list[str] = []
+    stage: int = 1
+    own: bool = True
+    once: bool = False
+    stop_signal: int = signal.SIGTERM
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -54,7 +67,8 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class ChildStatus(msgspec.Struct, frozen=True):
-    """How a child is. `state` is starting, running, waiting (for its next start) or stopped."""
+    """How a child is. `state` is starting, running, waiting (for its next start, or for others), stopped
+    or done."""
 
     name: str
     state: str
@@ -82,11 +96,29 @@ class _Slot:
     backoff_s: float = BACKOFF_S[0]
     start_at: float | None = 0.0
     last_exit: str = ""
+    answered: bool = False
+    done: bool = False
+
+    def ready(self) -> bool:
+        """Whether it does its work, or has done it."""
+        if self.child.once:
+            return self.done
+        if self.process is None:
+            return False
+        if not self.child.port:
+            return os.path.exists(self.child.ready_file)
+        if not self.answered:
+            with socket.socket() as probe:
+                probe.settimeout(0.2)
+                self.answered = probe.connect_ex(("127.0.0.1", self.child.port)) == 0
+        return self.answered
 
     def status(self) -> ChildStatus:
         pid = self.process.pid if self.process else None
         if self.process is not None:
-            state = "running" if os.path.exists(self.child.ready_file) else "starting"
+            state = "running" if self.ready() else "starting"
+        elif self.done:
+            state = "done"
         else:
             state = "stopped" if self.start_at is None else "waiting"
         return ChildStatus(self.child.name, state, pid, self.since, self.restarts, self.last_exit)
@@ -142,24 +174,26 @@ class Supervisor:
     def _pause_s(self) -> float:
         now = time.monotonic()
         due = [
-            s.start_at - now for s in self._slots if s.process is None and s.start_at is not None
+            max(0.1, s.start_at - now) if s.child.after else s.start_at - now
+            for s in self._slots
+            if s.process is None and s.start_at is not None
         ]
-        starting = any(
-            slot.process is not None and not os.path.exists(slot.child.ready_file)
-            for slot in self._slots
-        )
+        starting = any(slot.process is not None and not slot.ready() for slot in self._slots)
         return max(0.02, min([0.2 if starting else 10.0, *due]))
 
     def _start_due(self) -> None:
         for slot in self._slots:
             due = slot.start_at is not None and time.monotonic() >= slot.start_at
-            if slot.process is None and due:
+            if slot.process is None and due and self._may_start(slot.child):
                 self._start(slot)
+
+    def _may_start(self, child: Child) -> bool:
+        return all(slot.ready() for slot in self._slots if slot.child.name in child.after)
 
     def _start(self, slot: _Slot) -> None:
         child = slot.child
         Path(child.ready_file).unlink(missing_ok=True)
-        argv = [*child.argv, "--die-with", str(os.getpid())]
+        argv = [*child.argv, "--die-with", str(os.getpid())] if child.own else child.argv
         say("starts", name=child.name)
         with open(child.log_file, "ab") as log_file:
             if child.user is not None:
@@ -182,12 +216,17 @@ class Supervisor:
                 self._ended(slot, f"could not be started: {error}")
                 return
         slot.since = time.time()
+        slot.answered = False
 
     def _reap(self) -> None:
         for slot in self._slots:
             if slot.process is not None and slot.process.poll() is not None:
                 code = slot.process.returncode
                 what = f"signal {-code}" if code < 0 else f"code {code}"
+                if slot.child.once and code == 0:
+                    slot.process, slot.start_at, slot.done = None, None, True
+                    say("done", name=slot.child.name)
+                    continue
                 self._ended(slot, f"ended with {what}")
 
     def _ended(self, slot: _Slot, text: str) -> None:
@@ -209,21 +248,30 @@ class Supervisor:
         self._slots = [_Slot(child) for child in self._plan.children]
 
     def _stop_all(self) -> None:
-        for slot in reversed(self._slots):
-            slot.start_at = None
-            process = slot.process
-            if process is None:
-                continue
-            process.terminate()
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                say("killed, it did not stop in time", name=slot.child.name)
-                process.kill()
-                process.wait()
-            slot.process = None
-            Path(slot.child.ready_file).unlink(missing_ok=True)
-            say("stopped", name=slot.child.name)
+        """The latest stage first; those of one stage are told at once and awaited together."""
+        for stage in sorted({slot.child.stage for slot in self._slots}, reverse=True):
+            slots = [slot for slot in self._slots if slot.child.stage == stage]
+            deadline = time.monotonic() + STOP_S
+            for slot in slots:
+                slot.start_at = None
+                if slot.process is not None:
+                    slot.process.send_signal(slot.child.stop_signal)
+            for slot in reversed(slots):
+                self._await_end(slot, deadline)
+
+    def _await_end(self, slot: _Slot, deadline: float) -> None:
+        process = slot.process
+        if process is None:
+            return
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            say("killed, it did not stop in time", name=slot.child.name)
+            process.kill()
+            process.wait()
+        slot.process = None
+        Path(slot.child.ready_file).unlink(missing_ok=True)
+        say("stopped", name=slot.child.name)
 
     def _publish(self) -> None:
         status = Status(os.getpid(), [slot.status() for slot in self._slots])

@@ -124,6 +124,8 @@ class Cloud:
             admin_password=self.admin_password,
             options={**CHEAP_HASHES, **{name: dict(v) for name, v in self._options.items()}},
         )
+        if len(str(place.run_dir / "bus.sock")) > 100:
+            raise CloudFailed(f"{place.state_dir} is too long a path for Unix sockets")
         place.config_dir.mkdir(parents=True)
         host.make_folders(self.cloud.ledger, place, None)
         if self._log_level:

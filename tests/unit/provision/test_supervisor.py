@@ -2,11 +2,13 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gureum.provision import supervisor
@@ -105,3 +107,42 @@ def test_hangup_reads_the_plan_again(run_dir):
 
 def test_no_status_without_a_supervisor(tmp_path):
     assert supervisor.read_status(tmp_path) is None
+
+
+def test_child_waits_for_those_it_needs_and_a_task_is_done_once(run_dir: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    server = (
+        f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
+    )
+    database = Child(
+        "database",
+        [sys.executable, "-c", server],
+        str(run_dir / "d.log"),
+        str(run_dir / "d.ready"),
+        port=port,
+        stage=0,
+        own=False,
+    )
+    noted = run_dir / "task.journal"
+    task = Child(
+        "task",
+        [sys.executable, "-c", f"open({str(noted)!r}, 'a').write('ran ')"],
+        str(run_dir / "t.log"),
+        str(run_dir / "task.ready"),
+        after=["database"],
+        own=False,
+        once=True,
+    )
+    api = msgspec.structs.replace(child(run_dir, "api"), after=["task"])
+    begin(run_dir, api, task, database)
+    wait_for(lambda: states(run_dir).get("api") == "running")
+    assert states(run_dir) == {"api": "running", "task": "done", "database": "running"}
+    pid = next(c.pid for c in status(run_dir).children if c.name == "api")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: (run_dir / "api.journal").read_text().count("start") == 2)
+    assert noted.read_text() == "ran "
+    wait_for(lambda: states(run_dir).get("api") == "running")
+    assert supervisor.stop(run_dir)
+    assert (run_dir / "api.journal").read_text().endswith("stop\n")

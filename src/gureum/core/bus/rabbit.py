@@ -429,9 +429,10 @@ class RabbitBus(Bus):
 
     def trouble(self) -> str:
         """Say that a connection to the broker is missing."""
-        consumers = [self._replies()]
+        replies = self._replies()
+        replies.ready.wait(1.0)  # asked for the first time, it is being made
         with self._lock:
-            consumers += [one for made in self._consumers.values() for one in made]
+            consumers = [replies, *(one for made in self._consumers.values() for one in made)]
         down = sum(1 for consumer in consumers if not consumer.ready.is_set())
         return f"the bus is gone: {down} of {len(consumers)} connections are down" if down else ""
 

@@ -97,7 +97,7 @@ class NovaConductor(Component):
             own = SagaStore(CELL)  # what ends in one cell does not wake the other's engine
             engine = Engine(
                 deps.cells[cell], own, sagas.ALL, deps=replace(deps, cell=cell),
-                name=f"{BINARY}@{runtime.host}", workers=options.workers,
+                name=f"{BINARY}/{runtime.instance}", workers=options.workers,
             )  # fmt: skip
             own.wake = engine.wake
             self._engines.append(engine)
