@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "db": ("gureum.cli.db", "databases: migrate, status"),
     "audit": ("gureum.cli.audit", "compare databases with what nodes and stores hold, and mend it"),
     "fault": ("gureum.cli.fault", "let a simulated cloud's work fail, be slow or stop"),
+    "systemd": ("gureum.cli.systemd", "unit files for machines where systemd runs the components"),
     "saga": ("gureum.cli.saga", "verbs under way: list, show, retry, skip, cancel"),
     "config": ("gureum.cli.config", "settings: sample, check, show"),
     "keystone": ("gureum.cli.keystone", "identity: the keys of tokens and stored secrets"),

@@ -1,11 +1,13 @@
 """`gureum run NAME…`: components in this process, until a signal."""
 
 import argparse
+import contextlib
 import ctypes
 import faulthandler
 import fcntl
 import os
 import signal
+import socket
 import sys
 import threading
 import types
@@ -180,8 +182,18 @@ def _ready(path: Path | None) -> Callable[[], None]:
     def mark() -> None:
         if path is not None:
             path.write_text(f"{os.getpid()}\n")
+        _notify("READY=1")
 
     return mark
+
+
+def _notify(state: str) -> None:
+    """Tell systemd, where it asked for that (sd_notify(3))."""
+    named = os.environ.get("NOTIFY_SOCKET", "")
+    if named[:1] not in ("/", "@"):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line, contextlib.suppress(OSError):
+        line.sendto(state.encode(), named.replace("@", "\0", 1) if named[0] == "@" else named)
 
 
 def _set_up_logs(args: argparse.Namespace, config: Config) -> None:
