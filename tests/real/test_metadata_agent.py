@@ -32,6 +32,7 @@ from gureum.neutron.agents.metadata.config import MetadataAgentOptions
 pytestmark = [pytest.mark.real, needs_host]
 
 NET, OUTSIDE, SECRET = 51, 52, "a-secret-of-the-lab"
+GUEST_MAC, LINK_LOCAL = "fa:16:3e:00:00:05", "fe80::f816:3eff:fe00:5"
 
 
 class Nova:
@@ -99,14 +100,14 @@ class World:
 
     def target(self, address: str, network: str | None, router: str | None) -> Any:
         self.asked.append((address, network, router))
-        if address != "10.0.7.5" or (network, router) not in (
+        if address not in ("10.0.7.5", LINK_LOCAL) or (network, router) not in (
             (None, self.router_id),
             (self.network_id, None),
         ):
             return None
         return MetadataTarget(new_id(), self.instance, self.project)
 
-    def with_router(self) -> str:
+    def with_router(self, ipv6: bool = False) -> str:
         """Bring the router up and return the guest's namespace."""
         port_id, out_id = new_id(), new_id()
         options = L3AgentOptions(
@@ -117,19 +118,23 @@ class World:
         )
         agent = L3Agent("host1", options, self.server)
         subnet = SubnetInfo(new_id(), "10.0.7.0/24", 4, "10.0.7.1")
+        six = SubnetInfo(new_id(), "fd07::/64", 6, "fd07::1")
+        addresses, subnets = (FixedIp(subnet.id, "10.0.7.1", 24),), (subnet,)
+        if ipv6:
+            addresses, subnets = (*addresses, FixedIp(six.id, "fd07::1", 64)), (subnet, six)
         inside = RouterPort(port_id, self.network_id, mac_of(port_id), "network:router_interface",
-                            1450, (FixedIp(subnet.id, "10.0.7.1", 24),), (subnet,))  # fmt: skip
+                            1450, addresses, subnets)  # fmt: skip
         outer = SubnetInfo(new_id(), "203.0.113.0/24", 4, "203.0.113.1")
         gateway = RouterPort(out_id, new_id(), mac_of(out_id), "network:router_gateway",
                              1450, (FixedIp(outer.id, "203.0.113.10", 24),), (outer,))  # fmt: skip
         router = Router(self.router_id, interfaces=(inside,), gateway=gateway)
         assert agent.converge(agent.book, agent.book.take(L3State(1, True, (router,)))) == []
         self.lab.wire({port_id: NET, out_id: OUTSIDE})
-        guest = self.lab.guest("g", NET, mac_of(new_id()), "10.0.7.5/24", "10.0.7.1")
+        guest = self.lab.guest("g", NET, GUEST_MAC, "10.0.7.5/24", "10.0.7.1")
         assert self.lab.reaches(guest, "10.0.7.1")
         return guest
 
-    def with_dhcp(self) -> str:
+    def with_dhcp(self, ipv6: bool = False) -> str:
         """Bring the isolated network's DHCP up and return the guest's namespace."""
         own = new_id()
         options = DhcpAgentOptions(
@@ -140,13 +145,15 @@ class World:
         )
         agent = DhcpAgent("host1", options, self.server)
         subnet = SubnetInfo(new_id(), "10.0.7.0/24", 4)
+        six = SubnetInfo(new_id(), "fd07::/64", 6, ipv6_address_mode="slaac")
         network = DhcpNetwork(
-            self.network_id, subnets=(subnet,), dhcp_port_id=own, dhcp_port_mac=mac_of(own),
+            self.network_id, subnets=(subnet, six) if ipv6 else (subnet,),
+            dhcp_port_id=own, dhcp_port_mac=mac_of(own),
             dhcp_port_ips=(FixedIp(subnet.id, "10.0.7.2", 24),), isolated_metadata=True,
         )  # fmt: skip
         assert agent.converge(agent.book, agent.book.take(DhcpState(1, True, (network,)))) == []
         self.lab.wire({own: NET})
-        guest = self.lab.guest("g", NET, mac_of(new_id()), "10.0.7.5/24")
+        guest = self.lab.guest("g", NET, GUEST_MAC, "10.0.7.5/24")
         self.lab.inside(guest, "ip", "route", "add", "169.254.169.254/32", "via", "10.0.7.2")
         assert self.lab.reaches(guest, "10.0.7.2")
         return guest
@@ -203,6 +210,18 @@ def test_guest_on_an_isolated_network_gets_its_metadata(world: World) -> None:
     guest = world.with_dhcp()
     check_signed(world, json.loads(world.lab.http(guest, f"{URL}/latest/meta-data/")))
     assert world.asked == [("10.0.7.5", world.network_id, None)]
+
+
+@pytest.mark.parametrize("kind", ["router", "dhcp"])
+def test_metadata_is_served_over_ipv6(world: World, kind: str) -> None:
+    guest = world.with_router(ipv6=True) if kind == "router" else world.with_dhcp(ipv6=True)
+    url = "http://[fe80::a9fe:a9fe%25eth0]/openstack"
+    words = ("curl", "-s", "-g", "-m", "2", url)
+    text = eventually(lambda: world.lab.inside(guest, *words, check=False), 20)
+    assert json.loads(text)["path"] == "/openstack"
+    place = (None, world.router_id) if kind == "router" else (world.network_id, None)
+    assert world.asked[-1] == (LINK_LOCAL, *place)
+    check_signed(world, json.loads(world.lab.http(guest, f"{URL}/openstack")))
 
 
 def test_abuse_37_headers_of_the_guest_do_not_count(world: World) -> None:

@@ -220,7 +220,13 @@ def switch_answers(runner: Runner) -> bool:
     words = ["ovs-vsctl", "--timeout=5", "get", "Open_vSwitch", ".", "datapath_types"]
     try:
         done = runner.run(words, timeout_s=20, check=False)
-        return done.code == 0 and "netdev" in done.stdout
+        if done.code != 0 or "netdev" not in done.stdout:
+            return False
+        # The database answers for a switch that has died; this asks ovs-vswitchd itself.
+        return (
+            runner.run(["ovs-appctl", "--timeout=5", "version"], timeout_s=20, check=False).code
+            == 0
+        )
     except CommandError:
         return False
 

@@ -41,6 +41,15 @@ def made(*ports: DhcpPort, options: DhcpAgentOptions = OPTIONS, **changes: objec
 PORT = DhcpPort("p1", "fa:16:3e:00:00:09", (FixedIp("s4", "10.0.0.5", 24),))
 
 
+def test_metadata_over_ipv6_is_served_on_isolated_networks_with_ipv6() -> None:
+    six = SubnetInfo("s6", "2001:db8::/64", 6, None, ipv6_address_mode="slaac")
+    isolated = made(subnets=(FOUR, six), isolated_metadata=True)
+    assert isolated.metadata_ipv4 and isolated.metadata_ipv6
+    assert "fe80::a9fe:a9fe/64" in isolated.device.addresses
+    assert not made(isolated_metadata=True).metadata_ipv6
+    assert not made(subnets=(FOUR, six)).metadata
+
+
 def test_host_line_names_mac_name_and_address() -> None:
     files = made(PORT).files
     assert files.hosts == "fa:16:3e:00:00:09,host-10-0-0-5.openstacklocal,10.0.0.5\n"

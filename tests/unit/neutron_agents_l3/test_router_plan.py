@@ -47,6 +47,21 @@ def test_floating_addresses_stand_on_the_gateway_as_host_addresses() -> None:
     )
 
 
+def test_ipv6_metadata_stands_where_ipv6_is_routed_and_only_when_asked() -> None:
+    six = SubnetInfo("s6", "fd00::/64", 6, "fd00::1")
+    both = RouterPort(
+        "22222222-2222-3333", "n2", "fa:16:3e:00:00:03", "network:router_interface", 1450,
+        (FixedIp("s6", "fd00::1", 64),), (six,),
+    )  # fmt: skip
+    router = Router("r", interfaces=(INSIDE, both))
+    made = plan(router, ipv6_metadata=True)
+    assert made.ipv6_metadata == ("qr-22222222-22",)
+    by_name = {planned.device.name: planned.device.addresses for planned in made.ports}
+    assert "fe80::a9fe:a9fe/64" in by_name["qr-22222222-22"]
+    assert "fe80::a9fe:a9fe/64" not in by_name["qr-11111111-22"]
+    assert plan(router).ipv6_metadata == ()
+
+
 def test_default_routes_by_version_and_on_link_subnets() -> None:
     made = plan(Router("r", gateway=OUTSIDE))
     device = "qg-99999999-22"
