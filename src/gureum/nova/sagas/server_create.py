@@ -59,8 +59,8 @@ HOSTS_TOLD = 30
 MAX_ATTEMPTS = 3
 """On how many hosts a server is tried."""
 SPAWN_TIMEOUT_S = 1800.0
-PLUG_LOOK_S = 0.2
-"""How often the network is asked whether ports are plugged."""
+PLUG_LOOK_S = (0.05, 0.8)
+"""How often the network is asked whether ports are plugged, at first and at last."""
 
 
 # -- claim -----------------------------------------------------------------------------------------
@@ -239,13 +239,15 @@ def wait_for_ports(step: Context) -> Result:
     """Wait until the network says that the guest's ports are plugged, as long as the options say."""
     options, began = step.deps.nova, time.monotonic()
     late: list[str] = []
+    wait_s = PLUG_LOOK_S[0]
     while options.vif_plugging_timeout:
         found = step.deps.ports.of_servers([step.resource_id])
         late = sorted(port.id for port in found if _awaits_plug(port))
         if not late or time.monotonic() - began >= options.vif_plugging_timeout:
             break
-        if step.lost.wait(PLUG_LOOK_S):
+        if step.lost.wait(wait_s):
             raise LeaseLost(f"saga {step.saga_id} was taken over")
+        wait_s = min(2 * wait_s, PLUG_LOOK_S[1])
         if step.stop_wanted():
             raise SagaAbort("cancelled", "Cancelled.")
     if late and options.vif_plugging_is_fatal:
