@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from conftest import MAIN
+from nova_cloud import MAIN
 
 from gureum.core.db.types import utc_now
 from gureum.nova.store import servers as server_store

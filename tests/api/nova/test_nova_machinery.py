@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from conftest import MAIN, OTHER
+from nova_cloud import MAIN, OTHER
 
 from gureum.core.db.types import utc_now
 from gureum.nova.store import hosts, tables

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import IMAGE, KEY, NET, make_cloud
+from nova_cloud import IMAGE, KEY, NET, make_cloud
 
 FIRST, LAST = 1, 104
 

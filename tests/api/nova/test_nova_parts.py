@@ -1,7 +1,7 @@
 """Metadata, tags, addresses, ports, security groups, passwords and counters of servers."""
 
 import pytest
-from conftest import GROUP, NET, SECOND_NET
+from nova_cloud import GROUP, NET, SECOND_NET
 
 from gureum.nova.guest_metadata import GuestMetadata
 from gureum.nova.metadata.config import MetadataOptions

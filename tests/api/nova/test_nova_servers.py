@@ -1,7 +1,7 @@
 """Servers through the API: creating, listing, showing, updating, deleting."""
 
 import pytest
-from conftest import BIG_IMAGE, GROUP, IMAGE, KEY, NET, QUEUED_IMAGE, SECOND_NET
+from nova_cloud import BIG_IMAGE, GROUP, IMAGE, KEY, NET, QUEUED_IMAGE, SECOND_NET
 
 from gureum.nova.outside import NetworkFacts, PortFacts
 

@@ -3,8 +3,8 @@
 import threading
 
 import pytest
-from conftest import IMAGE, KEY, MAIN, OTHER, serve
 from databases import fresh
+from nova_cloud import IMAGE, KEY, MAIN, OTHER, serve
 
 from gureum.nova.config import QuotaOptions
 from gureum.nova.store import tables

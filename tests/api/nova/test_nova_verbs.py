@@ -5,7 +5,7 @@ import re
 from datetime import timedelta
 
 import pytest
-from conftest import FakeHost
+from nova_cloud import FakeHost
 
 from gureum.core.bus.contract import NoServer
 from gureum.core.db.types import utc_now
