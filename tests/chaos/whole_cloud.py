@@ -5,6 +5,7 @@ host's own comparison until nothing changes. `start` starts threads instead, for
 outlives the object, so `WholeCloud(directory)` again is a restart.
 """
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -20,6 +21,7 @@ from gureum.core.http.dispatch import Dispatcher
 from gureum.core.policy import Policy
 from gureum.core.reconcile import Leases, Reconcilers
 from gureum.nova import sagas
+from gureum.nova.agent.contract import ComputeAgent
 from gureum.nova.agent.loops import ComputeLoops
 from gureum.nova.config import NovaOptions, QuotaOptions
 from gureum.nova.deps import Deps
@@ -82,6 +84,7 @@ class WholeCloud(NovaWorld):
         super().__init__(directory, hosts, placement=placement,
                          ports=RestServerPorts(self.session), bus=bus, agent_bus=agent_bus)
         self.threads, self.quotas = [], quotas
+        self._stopping, self._heart = threading.Event(), None
         with self.api.write() as tx:
             mappings.ensure_cells(tx, (CELL0, CELL1))
         self.nova = self._serve_nova(quotas)
@@ -187,15 +190,27 @@ class WholeCloud(NovaWorld):
 
     # -- threads ----------------------------------------------------------------------------------
 
-    def start(self, *, poll_s=0.05, lease_s=3.0, workers=8):
-        """Run sagas in threads from now on, by the wall clock."""
+    def start(self, *, poll_s=0.05, lease_s=3.0, workers=8, patience_s=20.0):
+        """Run sagas in threads from now on, by the wall clock; hosts report. patience_s: how long a host
+        may take to answer."""
         self.store.clock = time.time
+        self.deps = self.replaced(compute=lambda host, timeout_s: self.bus.client(
+            ComputeAgent, host, timeout_s=min(timeout_s, patience_s)))
+        self._stopping.clear()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+        self._heart.start()
         for cell in (CELL1, CELL0):
             engine = self.engine(cell, f"conductor-{cell}", poll_s=poll_s, lease_s=lease_s,
                                  workers=workers)
             engine.start()
             self.threads.append(engine)
         self.store.wake = lambda: [engine.wake() for engine in self.threads]
+
+    def _beat(self):
+        while not self._stopping.wait(2.0):
+            for host in self.host_names:
+                with contextlib.suppress(DatabaseError):
+                    self.report(host)
 
     def wait_idle(self, *, timeout_s=WAIT_S):
         """Wait until no saga is under way."""
@@ -216,6 +231,10 @@ class WholeCloud(NovaWorld):
 
     def stop(self):
         """Stop the threads."""
+        self._stopping.set()
+        if self._heart is not None:
+            self._heart.join()
+            self._heart = None
         for engine in self.threads:
             engine.stop()
         self.threads.clear()

@@ -21,6 +21,7 @@ from gureum.core.bus.contract import (
     AgentBusy,
     AgentError,
     AgentFailed,
+    AgentUnavailable,
     BadMessage,
     Contract,
     Method,
@@ -29,6 +30,7 @@ from gureum.core.bus.contract import (
 )
 from gureum.core.context import current_ids, log_ids
 from gureum.core.db.engine import assert_no_transaction
+from gureum.core.db.errors import Stale, Unavailable
 
 LOG = log.get(__name__)
 
@@ -225,6 +227,14 @@ class Service:
             )
             return Reply(request.id, code=error.code, text=error.text)
         except Exception as error:  # border: the agent worker
+            if getattr(error, "retryable", isinstance(error, (Unavailable, Stale))):
+                LOG.warning(
+                    "request cannot be answered now",
+                    topic=self.topic,
+                    method=method.name,
+                    error=str(error),
+                )
+                return Reply(request.id, code=AgentUnavailable.code, text=str(error))
             LOG.error("request failed", topic=self.topic, method=method.name, exc_info=True)
             return Reply(request.id, code=AgentFailed.code, text=f"{type(error).__name__}: {error}")
 

@@ -96,6 +96,13 @@ class AgentBusy(AgentError):
     retryable = True
 
 
+class AgentUnavailable(AgentError):
+    """What the agent needs for its answer is away for now: a database, another service."""
+
+    code = "unavailable"
+    retryable = True
+
+
 class Fenced(AgentError):
     """The request carries an older generation than one already seen for the resource."""
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from amqp.exceptions import AMQPError, MessageNacked
+from amqp.exceptions import AMQPError, MessageNacked, NotFound
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import OperationalError
@@ -303,11 +303,14 @@ class RabbitBus(Bus):
         }
         try:
             with connect(self._urls) as connection:
-                channel = connection.default_channel
-                return [
-                    ((name,), float(channel.queue_declare(name, passive=True).message_count))
-                    for name in sorted(names)
-                ]
+                found: list[tuple[tuple[str], float]] = []
+                for name in sorted(names):
+                    channel = connection.channel()
+                    with contextlib.suppress(NotFound):  # its reader has not made it yet
+                        count = channel.queue_declare(name, passive=True).message_count
+                        found.append(((name,), float(count)))
+                        channel.close()
+                return found
         except _FAILURES as error:
             raise OSError(str(error)) from error
 

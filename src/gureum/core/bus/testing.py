@@ -16,6 +16,7 @@ from gureum.core.bus.base import Bus, Service
 from gureum.core.bus.contract import (
     AgentError,
     AgentFailed,
+    AgentUnavailable,
     BadMessage,
     BusTimeout,
     Contract,
@@ -25,6 +26,7 @@ from gureum.core.bus.contract import (
     job,
 )
 from gureum.core.context import current_ids, log_ids
+from gureum.core.db.errors import Unavailable
 
 WAIT_S = 20.0
 
@@ -107,6 +109,8 @@ class DepotImpl(Depot):
     def fail(self, how: str) -> None:
         if how == "plain":
             raise AgentError("very_special", "a code without a class")
+        if how == "database":
+            raise Unavailable("the server has gone away")
         raise ZeroDivisionError("a defect")
 
     def build(self, key: str, generation: int, box: Box) -> int:
@@ -158,6 +162,11 @@ class TransportSuite:
         depot = pair[1].client(Depot, "h1")
         assert raises(AgentError, depot.fail, "plain").code == "very_special"
         assert "ZeroDivisionError" in str(raises(AgentFailed, depot.fail, "defect"))
+
+    def test_what_is_away_for_now_may_be_asked_again(self, pair: tuple[Bus, Bus]) -> None:
+        self.serve(pair)
+        error = raises(AgentUnavailable, pair[1].client(Depot, "h1").fail, "database")
+        assert error.retryable and "gone away" in error.text
 
     def test_wrong_type_is_refused_by_the_server(self, pair: tuple[Bus, Bus]) -> None:
         self.serve(pair)

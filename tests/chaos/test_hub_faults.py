@@ -1,0 +1,100 @@
+"""The hub of an all-in-one fails while servers are made: it costs time, and nothing else.
+
+Hosts are on a bus of their own that joins the hub through its socket, as the node process does.
+"""
+
+import contextlib
+import threading
+
+import pytest
+from stranded import assert_nothing_stranded
+from test_broker_faults import SERVERS, Gate
+from whole_cloud import WAIT_S, WholeCloud
+
+from gureum.core.bus import open_bus
+from gureum.nova.agent.contract import ComputeAgent
+from gureum.nova.scheduler.contract import Scheduler
+
+pytestmark = [pytest.mark.timeout(200)]
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    made = Gate(monkeypatch)
+    yield made
+    made.open.set()
+
+
+def hub(directory):
+    return open_bus(f"local://{directory}/bus.sock?role=hub")
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    with (
+        contextlib.closing(hub(tmp_path)) as control,
+        contextlib.closing(open_bus(f"local://{tmp_path}/bus.sock?role=leaf")) as node,
+    ):
+        made = WholeCloud(tmp_path, ("h1", "h2"), bus=control, agent_bus=node)
+        made.start()
+        yield made
+        made.close()
+
+
+def begun(cloud, gate):
+    network = cloud.furnish()
+    ids = [cloud.create(network)["server"]["id"] for _ in range(SERVERS)]
+    for _ in range(2):
+        assert gate.reached.acquire(timeout=WAIT_S), "no host was asked"
+    return ids
+
+
+def ended(cloud, ids):
+    cloud.wait_idle(timeout_s=120)
+    assert {cloud.row(one).vm_state for one in ids} == {"active"}, [cloud.story(one) for one in ids]
+    for one in ids:
+        assert cloud.ask("DELETE", f"/servers/{one}").status == 204
+    cloud.wait_idle(timeout_s=120)
+    cloud.stop()
+    assert_nothing_stranded(cloud)
+    assert cloud.guests() == {}
+
+
+def test_hub_that_is_replaced_in_the_middle_costs_time_only(cloud, gate, tmp_path):
+    """The control process ends and starts again while hosts are at work."""
+    ids = begun(cloud, gate)
+    before, scheduler = cloud.bus, cloud.services[0]
+    chooser = scheduler._impl
+    cloud.stop()
+    before.close()
+    gate.open.set()
+    with contextlib.closing(hub(tmp_path)) as after:
+        after.serve(Scheduler, chooser)
+        cloud.bus = after
+        cloud.deps = cloud.replaced(scheduler=after.client(Scheduler))
+        cloud.start()
+        ended(cloud, ids)
+
+
+def test_hosts_that_come_back_under_the_same_name_go_on(cloud, gate, tmp_path):
+    """The node process is killed and starts again: its journal knows what was begun."""
+    ids = begun(cloud, gate)
+    for service in cloud.services[1:]:
+        service.close(wait=False)
+    cloud.agent_bus.close()
+    gate.open.set()
+    threading.Event().wait(0.3)
+    with contextlib.closing(open_bus(f"local://{tmp_path}/bus.sock?role=leaf")) as node:
+        for host, worker in cloud.workers.items():
+            node.serve(ComputeAgent, worker, host)
+        ended(cloud, ids)
+
+
+def test_two_agents_under_one_name_make_nothing_twice(cloud, gate, tmp_path):
+    """A second process serves the same host beside the first: requests go to either."""
+    gate.open.set()
+    with contextlib.closing(open_bus(f"local://{tmp_path}/bus.sock?role=leaf")) as twin:
+        for host, worker in cloud.workers.items():
+            twin.serve(ComputeAgent, worker, host)
+        ids = begun(cloud, gate)
+        ended(cloud, ids)
