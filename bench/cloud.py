@@ -40,9 +40,7 @@ class Cloud:
                 "auth": {
                     "identity": {
                         "methods": ["password"],
-                        "password": {
-                            "user": {"name": user, "domain": owner, "password": password}
-                        },
+                        "password": {"user": {"name": user, "domain": owner, "password": password}},
                     },
                     "scope": {"project": {"name": project, "domain": owner}},
                 }

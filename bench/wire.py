@@ -46,9 +46,7 @@ class Wire:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = self._socket.makefile("rb", buffering=1 << 18)
 
-    def ask(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
-    ) -> Answer:
+    def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
         """Send a request and read its answer. Raises: OSError, ValueError."""
         lines = [f"{method} {path} HTTP/1.1", f"host: {self._host}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
