@@ -144,3 +144,24 @@ def test_broker_restart_costs_time_only(broker, pair):
         pair[1].client(Depot, "again", timeout_s=1.0).where()
     broker.start()
     assert pair[1].client(Depot, "again", timeout_s=60.0).where() == "again"
+
+
+def test_what_waits_is_counted_at_the_worker_and_at_the_broker(pair):
+    impl = DepotImpl("full")
+    pair[0].serve(Depot, impl, "full", workers=1)
+    assert pair[1].client(Depot, "full").where() == "full"
+    assert dict(pair[0].depths())[("gureum.depot.full",)] == 0
+    sleeper = pair[1].client(Depot, "full", timeout_s=WAIT_S)
+    threading.Thread(target=sleeper.sleep_until_told, daemon=True).start()
+    assert impl.asleep.acquire(timeout=WAIT_S)
+    for _ in range(10):  # a worker takes four ahead of its work; the others stay at the broker
+        pair[1].client(Depot, "full").nudge("still?")
+    deadline = time.monotonic() + WAIT_S
+    while dict(pair[0].depths())[("gureum.depot.full",)] == 0:
+        assert time.monotonic() < deadline
+    assert dict(pair[0].loads())[("depot", "full")] >= 1
+    impl.told.set()
+    while dict(pair[0].depths())[("gureum.depot.full",)] or dict(pair[0].loads())[("depot", "full")]:
+        assert time.monotonic() < deadline
+    assert len(impl.words) == 10
+    assert pair[1].depths() == []
