@@ -4,9 +4,13 @@ Owns: how a story looks. Must not: gather it; `stories.py` does.
 """
 
 import argparse
+import atexit
 import json
+import os
 import re
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -40,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--log", action="append", default=[], type=Path, metavar="PATH",
-        help="a log file, or a folder of them, besides the cloud's own: those of other machines",
+        help="a log file, a folder of them, or a pipe such as <(journalctl -o cat -u 'gureum-*'),"
+        " besides the cloud's own: those of other machines",
     )  # fmt: skip
     parser.add_argument("--no-notes", action="store_true", help="leave out plain log lines")
     parser.add_argument("--wide", action="store_true", help="ids and texts in full")
@@ -82,9 +87,11 @@ def run(args: argparse.Namespace) -> int:
 
 def find_sources(args: argparse.Namespace) -> Sources:
     """The logs and databases of the cloud, and other logs that were named. Raises: Unusable."""
-    for path in args.log:
+    for number, path in enumerate(args.log):
         if not path.exists():
             raise Unusable(f"there is no log at {path}")
+        if not path.is_file() and not path.is_dir():
+            args.log[number] = _kept(path)
     try:
         place = places.existing(args)
     except Unusable:
@@ -97,6 +104,15 @@ def find_sources(args: argparse.Namespace) -> Sources:
     except PermissionError as error:
         raise Unusable(f"{error.filename} may not be read: run this as root, with sudo") from error
     return Sources(files, runtime)
+
+
+def _kept(pipe: Path) -> Path:
+    """Return what a pipe holds as a file: a story is looked for more than once."""
+    with tempfile.NamedTemporaryFile(prefix="pipe-", suffix=".log", delete=False) as copy:
+        atexit.register(os.unlink, copy.name)
+        with pipe.open("rb") as source:
+            shutil.copyfileobj(source, copy)
+    return Path(copy.name)
 
 
 def plain(story: Story) -> dict[str, object]:

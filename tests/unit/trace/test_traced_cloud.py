@@ -14,6 +14,7 @@ from gureum.__main__ import main
 from gureum.cli import stories
 from gureum.cli.figures import compare, parse
 from gureum.cli.top import page
+from gureum.core import trace
 from gureum.core.trace_story import Line
 from gureum.testing import Cloud
 
@@ -107,8 +108,8 @@ def traced() -> Iterator[Traced]:
     root.setLevel(level)
 
 
-def spans(trace: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    todo = list(trace["spans"])
+def spans(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    todo = list(told["spans"])
     while todo:
         span = todo.pop(0)
         yield span
@@ -220,6 +221,76 @@ def test_unknown_request_says_where_was_looked(traced, capsys):
     assert traced.run("trace", f"req-{uuid.uuid4()}") == 1
     assert "nothing is known" in capsys.readouterr().err
     assert traced.run("trace") == 1
+
+
+class Recorder:
+    """An exporter that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.spans: dict[str, trace.Span] = {}
+
+    def wants(self, trace_id: str) -> bool:
+        return False  # only what a caller asks for
+
+    def export(
+        self, span: trace.Span, ended_at: float, outcome: str, failed: bool, fields: Any
+    ) -> None:
+        self.spans[span.id] = span
+
+
+def test_traceparent_of_a_client_reaches_agents_over_http_and_bus(traced):
+    recorder = Recorder()
+    trace.export_to(recorder)
+    client = f"00-{uuid.uuid4().hex}-{'c' * 16}-01"
+    body = {"name": "s", "flavorRef": "g1", "imageRef": traced.image_id,
+            "networks": [{"uuid": traced.network_id}]}  # fmt: skip
+    try:
+        answer = traced.user.compute.post(
+            "/servers", json={"server": body}, headers={**V, "traceparent": client}
+        )
+        assert traced.settled(answer.json()["server"]["id"])["status"] == "ACTIVE"
+        wait_for(lambda: any(span.kind == "saga" for span in recorder.spans.values()))
+    finally:
+        trace.export_to(None)
+    spans_made = recorder.spans
+    assert {span.trace_id for span in spans_made.values()} == {client[3:35]}
+    assert {"api", "ask", "saga", "step", "call", "job", "pass"} <= {
+        span.kind for span in spans_made.values()
+    }
+
+    def path(span: trace.Span) -> list[str]:
+        above = spans_made.get(span.parent_id or "")
+        return [f"{span.kind} {span.name}", *(path(above) if above else [str(span.parent_id)])]
+
+    (spawn,) = [span for span in spans_made.values() if span.name == "compute.spawn" and span.kind == "job"]
+    assert path(spawn) == [
+        "job compute.spawn", "ask compute.spawn", "step nova.server.create spawn",
+        "saga nova.server.create", "api nova create_server", "c" * 16,
+    ]  # fmt: skip
+    made = next(span for span in spans_made.values() if span.name == "neutron create_port")
+    assert path(made)[1].startswith("ask POST 127.0.0.1:")
+    assert path(made)[2] == "step nova.server.create ports"
+
+
+def test_logs_of_a_component_carry_its_tracebacks_and_no_others(traced, capsys):
+    server_id, own = traced.create()
+    traced.settled(server_id)
+    log_file = traced.cloud.state_dir / "log" / "simulated.log"
+    with log_file.open("a") as file:
+        file.write(
+            "2026-01-01T00:00:00.000000Z ERROR gureum.nova.agent.worker it broke request_id=req-9\n"
+            "Traceback (most recent call last):\n"
+            "2026-01-01T00:00:01.000000Z ERROR gureum.neutron.agents.base another broke\n"
+            "Traceback of another\n"
+        )
+    capsys.readouterr()
+    assert traced.run("logs", "nova-compute", "-n", "1000") == 0
+    text = capsys.readouterr().out
+    assert "guest spawned" in text and "Traceback (most recent call last):" in text
+    assert "Traceback of another" not in text and "neutron.agents" not in text
+    assert traced.run("logs", "--request", own, "-n", "1000") == 0
+    seen = capsys.readouterr().out.splitlines()
+    assert len(seen) > 10 and all(own in line for line in seen)
 
 
 # -- failures, as users and administrators read them -----------------------------------------------
