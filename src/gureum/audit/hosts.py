@@ -4,13 +4,13 @@ Owns: asking each host to look, and comparing. Must not: open a file of a host; 
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from gureum.audit.finding import CannotLook, Finding
-from gureum.audit.world import Servers, World
+from gureum.audit.world import Servers, World, ask_all
 from gureum.core.bus.contract import AgentError, BusError
 from gureum.nova.agent.contract import INSPECT_S, FoundGuest, FoundPart, HostInspection
 from gureum.nova.model import ACTIVE, PAUSED, POWER_NUMBERS, STOPPED, SUSPENDED
@@ -24,17 +24,17 @@ def inspect(world: World) -> tuple[list[HostInspection], list[str]]:
     """Ask every compute host; returns the answers, and which hosts did not give one."""
     with world.nova.cell1.read() as tx:
         services = hosts.list_services(tx, binary=hosts.COMPUTE)
-    answers, silent = [], []
+    asked: dict[str, Callable[[], HostInspection]] = {}
+    silent: list[str] = []
     oldest = world.clock() - timedelta(seconds=world.nova.nova.service_down_time)
     for service in services:
         if service.forced_down or service.last_seen_at is None or service.last_seen_at < oldest:
             silent.append(f"nova-compute on {service.host} is down")
             continue
-        try:
-            answers.append(world.nova.compute(service.host, INSPECT_S).inspect())
-        except (AgentError, BusError) as error:
-            silent.append(f"nova-compute on {service.host}: {error}")
-    return answers, silent
+        agent = world.nova.compute(service.host, INSPECT_S)
+        asked[f"nova-compute on {service.host}"] = agent.inspect
+    answers, mute = ask_all(asked)
+    return answers, silent + mute
 
 
 def compare(world: World, found: Servers, seen: list[HostInspection]) -> Iterator[Finding]:

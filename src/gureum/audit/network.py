@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from gureum.audit import hosts
 from gureum.audit.finding import CannotLook, Finding, Mend
-from gureum.audit.world import Servers, World
+from gureum.audit.world import Servers, World, ask_all
 from gureum.core.bus.contract import AgentError, BusError
 from gureum.core.db.engine import Tx
 from gureum.neutron.agents.contract import (
@@ -180,17 +180,17 @@ def inspect(world: World) -> tuple[list[AgentInspection], list[str]]:
     """Ask every networking agent; returns the answers, and which did not give one."""
     with world.neutron.read() as tx:
         rows = tx.all(sa.select(t.agents.c.binary, t.agents.c.host, t.agents.c.heartbeat_at))
-    answers, silent = [], []
+    asked: dict[str, Callable[[], AgentInspection]] = {}
+    silent: list[str] = []
     oldest = world.clock() - timedelta(seconds=world.agent_down_s)
     for row in rows:
         if row.heartbeat_at < oldest:
             silent.append(f"{row.binary} on {row.host} is down")
             continue
-        try:
-            answers.append(world.network_agent(row.binary, row.host).inspect())
-        except (AgentError, BusError) as error:
-            silent.append(f"{row.binary} on {row.host}: {error}")
-    return answers, silent
+        agent = world.network_agent(row.binary, row.host)
+        asked[f"{row.binary} on {row.host}"] = agent.inspect
+    answers, mute = ask_all(asked)
+    return answers, silent + mute
 
 
 def compare_agents(world: World, seen: list[AgentInspection]) -> Iterator[Finding]:

@@ -4,13 +4,15 @@ Owns: `World`, and the reads that several comparisons share. Must not: compare.
 """
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from gureum.audit.image_files import FileStore
+from gureum.core.bus.contract import AgentError, BusError
 from gureum.core.db.engine import Database
 from gureum.core.db.types import utc_now
 from gureum.core.saga import SagaStore, records
@@ -75,6 +77,27 @@ _COLUMNS = (
     "vcpus", "memory_mib", "disk_gib", "ephemeral_gib", "swap_mib", "flavor", "created_at",
     "updated_at",
 )  # fmt: skip
+
+
+T = TypeVar("T")
+ASKED_AT_ONCE = 16
+
+
+def ask_all(asked: Mapping[str, Callable[[], T]]) -> tuple[list[T], list[str]]:
+    """Ask many agents at once; returns the answers, and by name who did not give one."""
+
+    def ask(name: str) -> tuple[T | None, str]:
+        try:
+            return asked[name](), ""
+        except (AgentError, BusError) as error:
+            return None, f"{name}: {error}"
+
+    with ThreadPoolExecutor(ASKED_AT_ONCE, "audit") as pool:
+        answers = list(pool.map(ask, asked))
+    return (
+        [answer for answer, trouble in answers if answer is not None],
+        [trouble for _, trouble in answers if trouble],
+    )
 
 
 def read_servers(world: World) -> Servers:

@@ -9,7 +9,9 @@ from gureum.audit.run import BLIND, SETTLE_S, Report, audit
 from gureum.cli import place
 from gureum.cli.table import table
 from gureum.core import log
-from gureum.core.run import Runtime
+from gureum.core.config import Config
+from gureum.core.run import BusOptions, Runtime
+from gureum.provision import supervisor
 
 GRACE_S = 30.0
 EPILOG = (
@@ -43,17 +45,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look, and with --repair mend. To be run as root or as the user of the control process."""
     log.setup("ERROR")
-    runtime = Runtime(place.read_config(place.existing(args)), name="audit", bus_role="leaf")
-    try:
-        world = open_world(runtime, args.grace)
-        report = audit(world, repair=args.repair, settle_s=args.settle)
-    finally:
-        runtime.close()
+    where = place.existing(args)
+    config = place.read_config(where)
+    if config.get(BusOptions).transport_url.startswith("local:") and (
+        supervisor.running_pid(where.run_dir) is None
+    ):
+        report = Report(silent=("the cloud does not run; start it with: gureum up",))
+    else:
+        report = _look(config, args)
     if args.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
         _show(report, repair=args.repair)
     return report.code
+
+
+def _look(config: Config, args: argparse.Namespace) -> Report:
+    runtime = Runtime(config, name="audit", bus_role="leaf")
+    try:
+        world = open_world(runtime, args.grace)
+        return audit(world, repair=args.repair, settle_s=args.settle)
+    finally:
+        runtime.close()
 
 
 def _show(report: Report, *, repair: bool) -> None:
