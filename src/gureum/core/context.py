@@ -11,7 +11,7 @@ import contextvars
 import random
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -160,9 +160,9 @@ class Stories:
         self._lock = threading.Lock()
         self._ids: list[dict[str, str | None]] = []
 
-    def note(self) -> None:
-        """Remember the request of this task, if it works for one."""
-        ids = current_ids()
+    def note(self, ids: Mapping[str, str | None] | None = None) -> None:
+        """Remember the request of this task, or one whose ids were kept; nothing when there is none."""
+        ids = current_ids() if ids is None else ids
         if ids.get("request_id"):
             with self._lock:
                 known = any(one["request_id"] == ids["request_id"] for one in self._ids)

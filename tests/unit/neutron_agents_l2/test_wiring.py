@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from gureum.core.context import current_ids, log_ids
 from gureum.core.runner import FakeRunner
 from gureum.neutron.agents.base import StateBook
 from gureum.neutron.agents.contract import (
@@ -166,6 +167,35 @@ def test_device_of_an_unknown_port_asks_the_server(
     database.interfaces["tapa"] = device("a", 1)
     agent.wake()
     assert server.wait_status("a", "ACTIVE", 5.0).id == "a"
+
+
+def test_device_that_comes_late_is_wired_for_the_request_that_asked_for_its_port(
+    running: tuple[OvsAgent, FakeServer, _Database],
+) -> None:
+    agent, server, database = running
+    asked: dict[str, str | None] = {}
+    take = server.port_statuses
+
+    def port_statuses(host: str, updates: list[StatusUpdate]) -> None:
+        asked.update({f"{one.id} {one.status}": current_ids().get("request_id") for one in updates})
+        take(host, updates)
+
+    server.port_statuses = port_statuses  # type: ignore[method-assign]
+    server.put("networks", L2Network("net", "local"))
+    agent.start()
+    for number, name in enumerate("ab", 1):
+        with log_ids(request_id=f"req-{name}"):
+            server.put("ports", port(name, mac_address=f"fa:16:3e:00:00:0{number}"))
+        server.wait_status(name, "DOWN", 5.0)
+    for name, number in (("b", 1), ("a", 2)):
+        database.interfaces[f"tap{name}"] = device(name, number)
+        agent.wake()
+        server.wait_status(name, "ACTIVE", 5.0)
+    assert asked["a ACTIVE"] == "req-a" and asked["b ACTIVE"] == "req-b"
+    del database.interfaces["tapa"]
+    agent.wake()
+    server.wait_status("a", "DOWN", 5.0)
+    assert asked["a DOWN"] is None  # nobody asked for that
 
 
 def test_status_is_told_until_it_is_taken() -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from gureum.core import log as logs
+from gureum.core import trace
+from gureum.core.context import Stories, current_ids, log_ids
 from gureum.core.runner import Runner
 from gureum.neutron.agents.base import Agent, Changes, Problem, StateBook
 from gureum.neutron.agents.contract import (
@@ -88,6 +90,7 @@ class OvsAgent(Agent):
         # Networks with ports here, and whether some of them have MACs that must be learned.
         self._shapes: dict[str, bool | None] = {}
         self._wait_for_state: set[str] = set()
+        self._asked_by: dict[str, dict[str, str | None]] = {}
 
     # --- Agent ------------------------------------------------------------------------------------
 
@@ -127,7 +130,42 @@ class OvsAgent(Agent):
     def converge(self, book: StateBook, changes: Changes) -> list[Problem]:
         """Bring flows in line with the wanted state and the devices that are there."""
         devices = devices_of(self._ovsdb.bridge(self.options.integration_bridge))
-        dirty = self._dirty(book, changes, self._wiring.look(devices))
+        moved = self._wiring.look(devices)
+        ids = self._requests_of(moved)
+        if not ids:
+            problems = self._converge(book, changes, devices, moved)
+        else:  # a device came that a request waits for
+            with log_ids(**ids), trace.Span(trace.PASS, self.binary, log) as span:
+                problems = self._converge(book, changes, devices, moved)
+                span.end(failed=bool(problems), host=self.host, devices=len(moved))
+        self._remember_requests(book, changes.of(_PORT))
+        return problems
+
+    def _requests_of(self, port_ids: set[str]) -> dict[str, str | None]:
+        """The ids of those who asked for ports whose device came only now; none within a request."""
+        if current_ids().get("request_id"):
+            return {}
+        stories = Stories()
+        for port_id in sorted(port_ids & self._asked_by.keys()):
+            stories.note(self._asked_by[port_id])
+        return stories.take()
+
+    def _remember_requests(self, book: StateBook, changed: set[str]) -> None:
+        """Keep who asked for a port until its device is there."""
+        if current_ids().get("request_id"):
+            self._asked_by.update({port_id: dict(current_ids()) for port_id in changed})
+        for port_id in [*self._asked_by]:
+            if port_id in self._wiring.wired or book.get(_PORT, port_id) is None:
+                del self._asked_by[port_id]
+
+    def _converge(
+        self,
+        book: StateBook,
+        changes: Changes,
+        devices: Mapping[str, Interface],
+        moved: set[str],
+    ) -> list[Problem]:
+        dirty = self._dirty(book, changes, moved)
         self._look_for_unknown(book, devices)
         self._refresh_uplinks(book, dirty)
         problems: list[Problem] = []
