@@ -55,8 +55,9 @@ FAILED_IMPORT = "os_glance_failed_import"
 HASH_ALGORITHM = "sha512"
 
 
-HERE, LEAVING = "active", "pending_delete"
-"""States of a location: bytes can be read there; bytes are being removed there."""
+HERE, LEAVING, REFUSED = "active", "pending_delete", "refused"
+"""States of a location: bytes can be read there; bytes are being removed there; its bytes were not what
+was said, and it is only remembered until the image has others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class Image:
     properties: Mapping[str, str] = field(default_factory=dict)
     member_status: str | None = None
     locations: tuple[Location, ...] = ()
+    refused_stores: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

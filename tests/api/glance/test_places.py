@@ -163,9 +163,15 @@ def test_added_location_must_have_the_hash_that_is_said(cloud, web):
     cloud.run_sagas()
     shown = cloud.show(image["id"])
     assert shown["status"] == "queued" and shown["os_hash_value"] is None
+    assert cloud.call("GET", image["file"]).status == 204
     assert add_location(cloud, image, web.url("/image"), good).status == 202
     cloud.run_sagas()
     assert cloud.show(image["id"])["status"] == "active"
+    tasks = cloud.call("GET", f"{image['self']}/tasks").json()["tasks"]
+    assert {(task["type"], task["status"]) for task in tasks} == {
+        ("location_import", "success"),
+        ("location_import", "failure"),
+    }
 
 
 def test_locations_that_cannot_be_are_400(cloud, web):

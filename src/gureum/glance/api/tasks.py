@@ -26,7 +26,7 @@ from gureum.glance.logic.deps import Deps
 from gureum.glance.model import TASK_STATUSES, Image, Task
 from gureum.glance.store import tasks as store
 
-TYPES = ("import", "api_image_import")
+TYPES = ("import", "api_image_import", "location_import")
 
 
 class TaskCreate(Struct):

@@ -44,7 +44,7 @@ from gureum.glance.model import (
 from gureum.glance.sagas import ADD_LOCATION
 from gureum.glance.sagas.params import LocationJob
 from gureum.glance.store import images as store
-from gureum.glance.store import locations
+from gureum.glance.store import locations, tasks
 
 _log = log.get(__name__)
 _ALGORITHMS = ("sha512", "sha256", "sha384", "sha1", "md5", "sha3_256", "sha3_512", "blake2b")
@@ -66,9 +66,12 @@ def direct_url(deps: Deps, image: Image) -> str | None:
 
 
 def store_names(deps: Deps, image: Image) -> str | None:
-    """Return the stores that have an image, by weight; None when there are none."""
+    """Return the stores that have an image, by weight; None when there are none.
+
+    A queued image names the store whose location it was refused.
+    """
     names = dict.fromkeys(place.store for place in in_order(deps, image))
-    return ",".join(names) or None
+    return ",".join(names or image.refused_stores) or None
 
 
 def _url(deps: Deps, place: Location) -> str:
@@ -147,6 +150,17 @@ def add(ctx: Context, deps: Deps, image: Image, url: Any, validation: Any) -> No
                 id=image.id, status=fresh.status, needed="an import is under way"
             ) from None
         store.update(tx, fresh, status=IMPORTING, upload_id=saga_id)
+        tasks.insert(
+            tx,
+            id=saga_id,
+            type="location_import",
+            status="pending",
+            project_id=ctx.project_id,
+            user_id=ctx.user_id,
+            image_id=image.id,
+            request_id=ctx.request_id,
+            input={"image_id": image.id, "loc_url": url, "validation_data": checked},
+        )
 
     deps.db.retrying(begin)
 

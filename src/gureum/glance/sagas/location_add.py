@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from gureum.core import log
@@ -15,16 +16,17 @@ from gureum.core.db import Tx
 from gureum.core.saga import Saga, SagaAbort, Step, StepContext
 from gureum.glance.drivers.base import StoreFault
 from gureum.glance.logic.deps import Deps
-from gureum.glance.model import ACTIVE, DEACTIVATED, HASH_ALGORITHM, QUEUED
-from gureum.glance.sagas.common import clean, give_back, held
+from gureum.glance.model import ACTIVE, DEACTIVATED, HASH_ALGORITHM, QUEUED, REFUSED
+from gureum.glance.sagas.common import clean, end_task, give_back, held
 from gureum.glance.sagas.params import LocationJob
 from gureum.glance.store import images as store
-from gureum.glance.store import locations
+from gureum.glance.store import locations, tasks
 
 _log = log.get(__name__)
 
 Context = StepContext[LocationJob, Deps]
 _TRIES = 3
+_WRONG_HASH = "hash"
 
 
 def _algorithm(context: Context) -> str:
@@ -34,6 +36,7 @@ def _algorithm(context: Context) -> str:
 def register(context: Context) -> Mapping[str, Any]:
     """Learn the size, and make the location the image's; it is active unless hashes must fit first."""
     job, deps = context.params, context.deps
+    deps.db.retrying(partial(tasks.begin, id=context.saga_id))
     try:
         size = deps.stores[job.store].size(job.url)
     except StoreFault as error:
@@ -78,7 +81,9 @@ def unregister(context: Context) -> None:
 def _unregister(tx: Tx, context: Context) -> None:
     job = context.params
     for place in locations.every(tx, job.image_id):
-        if place.url == job.url:
+        if place.url == job.url and context.error_code == _WRONG_HASH:
+            locations.change(tx, place.id, status=REFUSED)
+        elif place.url == job.url:
             locations.remove(tx, place.id)
 
 
@@ -109,7 +114,7 @@ def compute(context: Context) -> Mapping[str, Any]:
         return {}
     value = long.hexdigest()
     if _must_fit(context) and value != job.validation["os_hash_value"]:
-        raise SagaAbort("hash", "The hash of the location is not that of the validation data.")
+        raise SagaAbort(_WRONG_HASH, "The hash of the location is not that of the validation data.")
     context.at_mark(lambda tx: _known(tx, context, size, short.hexdigest(), value))
     return {"size": size}
 
@@ -134,7 +139,11 @@ def _known(tx: Tx, context: Context, size: int, checksum: str, value: str) -> No
 
 
 def done(context: Context) -> None:
-    """Remove the image when it was deleted meanwhile."""
+    """End the task; remove the image when it was deleted meanwhile."""
+    id = context.params.image_id
+    context.deps.db.retrying(
+        lambda tx: end_task(context.deps, tx, context.saga_id, "success", result={"image_id": id})
+    )
     clean(context)
 
 
@@ -142,6 +151,8 @@ def failed(context: Context) -> None:
     """Queue the image again."""
 
     def write(tx: Tx) -> None:
+        text = context.error_text or "The location cannot be added."
+        end_task(context.deps, tx, context.saga_id, "failure", message=text)
         image = store.get(tx, context.params.image_id, None)
         if image is not None and image.status == ACTIVE and not image.locations:
             store.update(

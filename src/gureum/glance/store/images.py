@@ -11,7 +11,15 @@ import sqlalchemy as sa
 
 from gureum.core.db import Tx
 from gureum.core.db.types import utc_now
-from gureum.glance.model import IMPORTING, PENDING_DELETE, SAVING, UPLOADING, Image
+from gureum.glance.model import (
+    HERE,
+    IMPORTING,
+    PENDING_DELETE,
+    REFUSED,
+    SAVING,
+    UPLOADING,
+    Image,
+)
 from gureum.glance.store import locations as location_store
 from gureum.glance.store.tables import deleted_images, images, locations, members, properties, tags
 
@@ -47,7 +55,8 @@ def complete(tx: Tx, rows: Sequence[Any], project_id: str | None) -> list[Image]
     return [
         Image(
             **dict(zip(_COLUMNS, row, strict=True)),
-            locations=tuple(places[row.id]),
+            locations=tuple(place for place in places[row.id] if place.status == HERE),
+            refused_stores=tuple(p.store for p in places[row.id] if p.status == REFUSED),
             tags=tuple(tag_map[row.id]),
             properties=property_map[row.id],
             member_status=standing.get(row.id),

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gureum.core.db import Tx
-from gureum.glance.model import HERE, LEAVING, Location
+from gureum.glance.model import HERE, LEAVING, REFUSED, Location
 from gureum.glance.store.tables import locations
 
 _OF_IMAGES = (
@@ -51,7 +51,9 @@ def add(
     about: Mapping[str, Any] | None = None,
     position: int | None = None,
 ) -> None:
-    """Add a location at the end, or at a position."""
+    """Add a location at the end, or at a position; one that was refused before is forgotten."""
+    refused = sa.and_(locations.c.image_id == image_id, locations.c.status == REFUSED)
+    tx.delete(locations, refused)
     if position is None:
         last = sa.select(sa.func.max(locations.c.position)).where(locations.c.image_id == image_id)
         found = tx.scalar(last)
