@@ -217,6 +217,26 @@ def test_trace_without_logs_is_told_from_the_saga_log(traced, capsys, tmp_path):
     assert {span["process"] for one in told for span in spans(one)} == {"node7"}
 
 
+def test_trace_of_what_still_goes_on_ends_at_its_step(traced, capsys):
+    traced.cloud.faults.delay("spawn", 2.0)
+    try:
+        server_id, own = traced.create()
+        wait_for(lambda: any("nova.server.create ports" in line.fields.get("what", "")
+                             for line in traced.lines(own)))  # fmt: skip
+        (told,) = story(traced, capsys, own)
+        assert traced.run("trace", own) == 0
+    finally:
+        traced.cloud.faults.clear()
+    assert told["duration_ms"] is None
+    (saga,) = [one for one in spans(told) if one["kind"] == "saga"]
+    assert saga["outcome"] == "running"
+    steps = [(one["what"].split()[-1], one["duration_ms"]) for one in saga["children"]]
+    assert [name for name, _ in steps] == ["claim", "ports", "spawn"]
+    assert steps[-1][1] is None and None not in [took for _, took in steps[:-1]]
+    assert "it goes on" in capsys.readouterr().out
+    traced.settled(server_id)
+
+
 def test_unknown_request_says_where_was_looked(traced, capsys):
     assert traced.run("trace", f"req-{uuid.uuid4()}") == 1
     assert "nothing is known" in capsys.readouterr().err
