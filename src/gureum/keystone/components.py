@@ -19,6 +19,7 @@ from gureum.keystone.config import (
     CredentialOptions,
     FederationOptions,
     FernetOptions,
+    IdentityOptions,
     KeystoneOptions,
     LimitOptions,
     SamlOptions,
@@ -29,6 +30,7 @@ from gureum.keystone.config import (
 from gureum.keystone.logic.certificates import Certificates
 from gureum.keystone.logic.claims import TokenProvider
 from gureum.keystone.logic.deps import Deps
+from gureum.keystone.logic.directories import Directories
 from gureum.keystone.logic.fernet import FernetProvider, KeyRepository
 from gureum.keystone.logic.keyring import DatabaseKeys, FolderKeys, KeyRing, KeySource
 from gureum.keystone.logic.passwords import Hasher
@@ -78,6 +80,11 @@ def make_deps(runtime: Runtime, database: Database) -> Deps:
         receipts=Receipts(keys.ring("receipt"), auth.receipt_expiration_s),
         saml=Saml(get(SamlOptions)),
         certificates=certificates,
+        directories=Directories(
+            database,
+            config_dir=get(IdentityOptions).domain_config_dir,
+            cache_s=get(IdentityOptions).directory_cache_s,
+        ),
     )
 
 

@@ -132,6 +132,24 @@ class SamlOptions:
     relay_state_prefix: str = option("Prefix of the relay state of ECP.", default="ss:mem:")
 
 
+@section("keystone.identity", "Where users come from.")
+@dataclass(frozen=True, slots=True)
+class IdentityOptions:
+    """Domains with a directory of their own."""
+
+    domain_config_dir: str = option(
+        "Folder of files keystone.DOMAIN.conf with the options of a domain; what the API has set for"
+        " a domain wins.",
+        default="{config_dir}/keystone/domains",
+    )
+    directory_cache_s: int = option(
+        "How long what a directory said about a user counts before it is asked again.",
+        default=60,
+        unit="s",
+        min=0,
+    )
+
+
 @section("keystone.token", "The form of tokens.")
 @dataclass(frozen=True, slots=True)
 class TokenOptions:
@@ -268,6 +286,7 @@ OPTIONS = (
     AuthOptions,
     FederationOptions,
     SamlOptions,
+    IdentityOptions,
     TokenOptions,
     LimitOptions,
     FernetOptions,

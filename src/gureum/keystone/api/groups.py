@@ -8,12 +8,13 @@ import sqlalchemy as sa
 
 from gureum.core.context import Context
 from gureum.core.db import Tx
-from gureum.core.spec import BadRequest, Id, Json, String, Struct, operation
+from gureum.core.spec import BadRequest, Id, Json, ServiceUnavailable, String, Struct, operation
 from gureum.keystone.api import shapes
 from gureum.keystone.api.shapes import ListQuery, shown
 from gureum.keystone.errors import Duplicate, Missing
-from gureum.keystone.logic import common, groups
+from gureum.keystone.logic import common, directories, groups
 from gureum.keystone.logic.common import load, load_open
+from gureum.keystone.logic.deps import Deps
 from gureum.keystone.store import entities, tables
 
 
@@ -45,6 +46,11 @@ class GroupUpdate(Struct, extra="keep"):
 
 def _load(ctx: Context, tx: Tx, group_id: str) -> Any:
     return load(tx, tables.groups, "group", group_id)
+
+
+def _load_outside(ctx: Context, deps: Deps, group_id: str) -> Any:
+    with deps.db.read() as tx:
+        return _load(ctx, tx, group_id)
 
 
 def _load_both(ctx: Context, tx: Tx, group_id: str, user_id: str) -> Any:
@@ -89,13 +95,27 @@ def create_group(ctx: Context, tx: Tx, new: GroupCreate) -> Any:
     items=Group,
     response_wrap="groups",
     target=lambda ctx, loaded, new: {"target.domain_id": ctx.domain_id},
+    manual=True,
+    errors=(ServiceUnavailable,),
 )
-def list_groups(ctx: Context, tx: Tx, query: ListQuery) -> Any:
-    """List groups; a domain's reader sees that domain's."""
+def list_groups(ctx: Context, deps: Deps, query: ListQuery) -> Any:
+    """List groups; a domain's reader sees that domain's. A directory is asked for its own groups."""
+    domain_id = shapes.listed_domain(ctx, query)
+    if domain_id is not None and deps.directories is not None:
+        deps.directories.sync_groups(domain_id)
+    with deps.db.read() as tx:
+        return _list_groups(ctx, tx, query)
+
+
+def _list_groups(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     where = shapes.filters(query, {"name": str, "domain_id": str})
     conditions = entities.matching(tables.groups, where)
     if ctx.scope == "domain" and not ctx.is_admin:
         conditions.append(tables.groups.c.domain_id == ctx.domain_id)
+    domain_id = shapes.listed_domain(ctx, query)
+    if domain_id is not None and tx.deps.directories is not None:
+        directory = tx.deps.directories.of(tx, domain_id)
+        conditions += directories.present(directory, tables.groups)
     limit = query.get("limit")
     rows = entities.listed(tx, tables.groups, conditions, marker=query.get("marker"), limit=limit)
     return shapes.page(ctx, "groups", rows, query, limit)
@@ -129,6 +149,7 @@ def show_group(ctx: Context, tx: Tx, group: Any) -> Any:
 )
 def update_group(ctx: Context, tx: Tx, group: Any, new: GroupUpdate) -> Any:
     """Change a group."""
+    groups.refuse_directory(tx, group.domain_id)
     if new.has("domain_id") and new.domain_id != group.domain_id:
         raise BadRequest("domain_id cannot be changed.")
     values = common.given(new, skip=("domain_id",))
@@ -155,12 +176,20 @@ def delete_group(ctx: Context, tx: Tx, group: Any) -> None:
     "/groups/{group_id}/users",
     policy="identity:list_users_in_group",
     query=ListQuery,
-    load=_load,
+    load=_load_outside,
     target=_target,
-    errors=(Missing,),
+    manual=True,
+    errors=(Missing, ServiceUnavailable),
 )
-def list_group_users(ctx: Context, tx: Tx, group: Any, query: ListQuery) -> Any:
+def list_group_users(ctx: Context, deps: Deps, group: Any, query: ListQuery) -> Any:
     """List the members of a group."""
+    if deps.directories is not None:
+        deps.directories.sync_members(group.id)
+    with deps.db.read() as tx:
+        return _list_group_users(ctx, tx, group, query)
+
+
+def _list_group_users(ctx: Context, tx: Tx, group: Any, query: ListQuery) -> Any:
     from gureum.keystone.api.users import User, shown_users, user_filters
 
     members = tables.memberships.c

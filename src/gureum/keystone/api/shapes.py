@@ -46,6 +46,14 @@ def page(ctx: Context, kind: str, rows: Sequence[Any], query: Any, limit: int | 
     return Page([shown(ctx, kind, row) for row in rows], more)
 
 
+def listed_domain(ctx: Context, query: ListQuery) -> str | None:
+    """Return the one domain that a list is about, or None when it is about all."""
+    if ctx.scope == "domain" and not ctx.is_admin:
+        return ctx.domain_id
+    asked = query.extra_values.get("domain_id")
+    return str(asked[-1] if isinstance(asked, list) else asked) if asked else None
+
+
 def filters(
     query: Any, columns: Mapping[str, type], *, comparisons: Sequence[str] = ("name",)
 ) -> dict[str, Any]:

@@ -9,13 +9,23 @@ import sqlalchemy as sa
 
 from gureum.core.context import Context
 from gureum.core.db import Tx
-from gureum.core.spec import PUBLIC, Boolean, Id, Json, String, Struct, Time, operation
+from gureum.core.spec import (
+    PUBLIC,
+    Boolean,
+    Id,
+    Json,
+    ServiceUnavailable,
+    String,
+    Struct,
+    Time,
+    operation,
+)
 from gureum.keystone.api import shapes
 from gureum.keystone.api.auth import user_target
 from gureum.keystone.api.groups import Group
 from gureum.keystone.api.shapes import ListQuery, Options, shown
 from gureum.keystone.errors import BadPassword, Duplicate, Missing, PasswordPolicy
-from gureum.keystone.logic import proofs, users
+from gureum.keystone.logic import directories, proofs, users
 from gureum.keystone.logic.common import load
 from gureum.keystone.logic.deps import Deps
 from gureum.keystone.store import entities, tables
@@ -76,6 +86,12 @@ def _load(ctx: Context, tx: Tx, user_id: str) -> Any:
 def _load_outside(ctx: Context, deps: Deps, user_id: str) -> Any:
     with deps.db.read() as tx:
         return load(tx, tables.users, "user", user_id)
+
+
+def _load_mirrored(ctx: Context, deps: Deps, user_id: str) -> Any:
+    if deps.directories is not None:
+        deps.directories.refresh(user_id)
+    return _load_outside(ctx, deps, user_id)
 
 
 def _target(ctx: Context, row: Any, new: Any) -> dict[str, Any]:
@@ -140,13 +156,27 @@ def create_user(ctx: Context, deps: Deps, new: UserCreate) -> Any:
     items=User,
     response_wrap="users",
     target=lambda ctx, loaded, new: {"target.domain_id": ctx.domain_id},
+    manual=True,
+    errors=(ServiceUnavailable,),
 )
-def list_users(ctx: Context, tx: Tx, query: ListQuery) -> Any:
-    """List users; a domain's reader sees that domain's."""
+def list_users(ctx: Context, deps: Deps, query: ListQuery) -> Any:
+    """List users; a domain's reader sees that domain's. A directory is asked for its own users."""
+    domain_id = shapes.listed_domain(ctx, query)
+    if domain_id is not None and deps.directories is not None:
+        deps.directories.sync_users(domain_id)
+    with deps.db.read() as tx:
+        return _list_users(ctx, tx, query)
+
+
+def _list_users(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     columns = {"name": str, "enabled": bool, "domain_id": str, "id": str, "default_project_id": str}
     conditions = user_filters(query, columns)
     if ctx.scope == "domain" and not ctx.is_admin:
         conditions.append(tables.users.c.domain_id == ctx.domain_id)
+    domain_id = shapes.listed_domain(ctx, query)
+    if domain_id is not None and tx.deps.directories is not None:
+        directory = tx.deps.directories.of(tx, domain_id)
+        conditions += directories.present(directory, tables.users)
     limit = query.get("limit")
     rows = entities.listed(tx, tables.users, conditions, marker=query.get("marker"), limit=limit)
     page = shapes.page(ctx, "users", rows, query, limit)
@@ -159,13 +189,16 @@ def list_users(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     policy="identity:get_user",
     response=User,
     response_wrap="user",
-    load=_load,
+    load=_load_mirrored,
     target=_target,
+    manual=True,
+    waits=False,
     errors=(Missing,),
 )
-def show_user(ctx: Context, tx: Tx, user: Any) -> Any:
+def show_user(ctx: Context, deps: Deps, user: Any) -> Any:
     """Show a user."""
-    return shown_user(ctx, tx, user)
+    with deps.db.read() as tx:
+        return shown_user(ctx, tx, user)
 
 
 @operation(
@@ -223,12 +256,19 @@ def change_password(ctx: Context, deps: Deps, user_id: str, new: PasswordChange)
     query=ListQuery,
     items=Group,
     response_wrap="groups",
-    load=_load,
+    load=_load_mirrored,
     target=_target,
+    manual=True,
+    waits=False,
     errors=(Missing,),
 )
-def list_user_groups(ctx: Context, tx: Tx, user: Any, query: ListQuery) -> Any:
+def list_user_groups(ctx: Context, deps: Deps, user: Any, query: ListQuery) -> Any:
     """List the groups of a user."""
+    with deps.db.read() as tx:
+        return _list_user_groups(ctx, tx, user, query)
+
+
+def _list_user_groups(ctx: Context, tx: Tx, user: Any, query: ListQuery) -> Any:
     members = tables.memberships.c
     mine = tables.groups.c.id.in_(sa.select(members.group_id).where(members.user_id == user.id))
     conditions = [mine, *entities.matching(tables.groups, shapes.filters(query, {"name": str}))]

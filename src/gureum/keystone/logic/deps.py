@@ -20,10 +20,13 @@ from gureum.keystone.config import (
 )
 from gureum.keystone.logic.certificates import Certificates
 from gureum.keystone.logic.claims import TokenProvider
+from gureum.keystone.logic.directories import Directories
 from gureum.keystone.logic.passwords import Hasher
 from gureum.keystone.logic.receipts import Receipts
 from gureum.keystone.logic.saml import Saml
 from gureum.keystone.logic.vault import Vault
+
+_DIRECTORY_ID = 64  # digits of the id of a user of a directory; others have 32
 
 
 @dataclass(slots=True)
@@ -43,14 +46,26 @@ class Deps:
     receipts: Receipts | None = None
     saml: Saml | None = None
     certificates: Certificates | None = None
+    directories: Directories | None = None
     cache: TokenCache = field(default_factory=lambda: TokenCache())  # noqa: PLW0108 (defined below)
     epoch: EpochWatch = field(default_factory=lambda: EpochWatch())  # noqa: PLW0108 (defined below)
 
     def knows(self, *tokens: str | None) -> bool:
         """Whether all these tokens can be checked without the database."""
         number = self.epoch.peek()
-        return number is not None and all(
-            token is not None and self.cache.get(token, number) is not None for token in tokens
+        return number is not None and all(self._knows(token, number) for token in tokens)
+
+    def _knows(self, token: str | None, number: int) -> bool:
+        found = self.cache.get(token, number) if token is not None else None
+        return found is not None and not self.refresh_due(found)
+
+    def refresh_due(self, checked: Checked) -> bool:
+        """Whether a token's user comes from a directory that must be asked again."""
+        user_id = checked.context.user_id
+        return (
+            self.directories is not None
+            and len(user_id or "") == _DIRECTORY_ID
+            and self.directories.due(user_id)
         )
 
 

@@ -34,7 +34,7 @@ def _entity(name: str, object_class: str, id_attribute: str, **more: Any) -> dic
     return {f"{name}_{key}": value for key, value in common.items()}
 
 
-_DEFAULTS: dict[str, dict[str, Any]] = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "identity": {"driver": "sql", "list_limit": None},
     "ldap": {
         "url": "ldap://localhost",
@@ -89,23 +89,64 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+def typed(group: str, option: str, text: str) -> Any:
+    """Return the value of an option as a file writes it. Raises: ValueError."""
+    if group not in DEFAULTS or option not in DEFAULTS[group]:
+        raise ValueError(f"[{group}] {option} is no option of a domain")
+    default = DEFAULTS[group][option]
+    if isinstance(default, bool):
+        return text.strip().lower() in ("true", "1", "yes", "on")
+    if isinstance(default, int | float):
+        return type(default)(text)
+    if isinstance(default, list):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+_CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("identity", "driver"): ("sql", "ldap"),
+    ("ldap", "query_scope"): ("one", "sub"),
+    ("ldap", "tls_req_cert"): ("demand", "allow", "never"),
+    ("ldap", "alias_dereferencing"): ("never", "searching", "always", "finding", "default"),
+}
+
+
+def _check_values(config: Mapping[str, Any]) -> None:
+    """Refuse values of another kind than the default's. Raises: BadRequest."""
+    for group, options in config.items():
+        for option, value in options.items():
+            default = DEFAULTS[group][option]
+            wanted: Any = (str, int, float, bool, list, type(None))
+            if isinstance(default, bool):
+                wanted = bool
+            elif isinstance(default, int | float):
+                wanted = (int, float)
+            if not isinstance(value, wanted):
+                raise BadRequest(f"The option {option} of {group} has a value of another kind.")
+    for (group, option), allowed in _CHOICES.items():
+        value = config.get(group, {}).get(option)
+        if value is not None and value not in allowed:
+            raise BadRequest(f"The option {option} of {group} is one of {', '.join(allowed)}.")
+
+
 def _check(config: Mapping[str, Any]) -> None:
     """Refuse unknown groups and options. Raises: BadRequest, Forbidden."""
     if not config:
         raise BadRequest("The configuration names no option.")
     for group, options in config.items():
-        if group not in _DEFAULTS:
+        if group not in DEFAULTS:
             raise Forbidden(f"The group {group[:64]} cannot be set for a domain.")
         if not isinstance(options, dict) or not options:
             raise BadRequest(f"The group {group} must be an object with options.")
         for option in options:
             _known(group, option)
+    _check_values(config)
 
 
 def _known(group: str, option: str) -> None:
-    if group not in _DEFAULTS:
+    if group not in DEFAULTS:
         raise Forbidden(f"The group {group[:64]} cannot be set for a domain.")
-    if option not in _DEFAULTS[group]:
+    if option not in DEFAULTS[group]:
         raise Forbidden(f"The option {option[:64]} of {group} cannot be set for a domain.")
 
 
@@ -188,6 +229,12 @@ def _insert(tx: Tx, domain_id: str, config: Mapping[str, Any]) -> None:
         for option, value in options.items()
     ]
     tx.insert_many(_T, rows)
+    _changed(tx)
+
+
+def _changed(tx: Tx) -> None:
+    if tx.deps.directories is not None:
+        tx.after_commit(tx.deps.directories.forget)
 
 
 def delete(tx: Tx, domain_id: str, group: str | None = None, option: str | None = None) -> None:
@@ -196,21 +243,22 @@ def delete(tx: Tx, domain_id: str, group: str | None = None, option: str | None 
         _known(group, option)
     if tx.delete(_T, _where(domain_id, group, option)) == 0:
         raise Missing(kind="configuration of domain", id=domain_id)
+    _changed(tx)
 
 
 def defaults(group: str | None = None, option: str | None = None) -> dict[str, Any]:
     """Return default options. Raises: Forbidden (a group or option that there is not)."""
     if group is None:
-        return {name: _visible(name) for name in _DEFAULTS}
-    if group not in _DEFAULTS:
+        return {name: _visible(name) for name in DEFAULTS}
+    if group not in DEFAULTS:
         raise Forbidden(f"The group {group[:64]} cannot be set for a domain.")
     if option is None:
         return {group: _visible(group)}
     _known(group, option)
     if (group, option) in _HIDDEN:
         raise Forbidden(f"The option {option} of {group} cannot be read.")
-    return {option: _DEFAULTS[group][option]}
+    return {option: DEFAULTS[group][option]}
 
 
 def _visible(group: str) -> dict[str, Any]:
-    return {name: value for name, value in _DEFAULTS[group].items() if (group, name) not in _HIDDEN}
+    return {name: value for name, value in DEFAULTS[group].items() if (group, name) not in _HIDDEN}

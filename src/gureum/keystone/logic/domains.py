@@ -71,9 +71,9 @@ def delete(tx: Tx, domain: Any) -> None:
     for row in tx.all(sa.select(tables.projects).where(inside)):
         projects.remove(tx, row)
     for row in tx.all(sa.select(tables.groups).where(tables.groups.c.domain_id == domain.id)):
-        groups.delete(tx, row)
+        groups.remove_whole(tx, row)
     for row in tx.all(sa.select(tables.users).where(tables.users.c.domain_id == domain.id)):
-        users.delete(tx, row)
+        users.remove(tx, row)
     tx.delete(tables.roles, tables.roles.c.domain_id == domain.id)
     assignments.drop_target(tx, "domain", domain.id)
     common.delete(tx, tables.domains, domain.id)

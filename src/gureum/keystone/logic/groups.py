@@ -20,6 +20,7 @@ def create(ctx: Context, tx: Tx, new: Any) -> entities.Row:
     domain_id = new.get("domain_id") or ctx.domain_id or ctx.project_domain_id or "default"
     if entities.get(tx, tables.domains, domain_id) is None:
         raise Missing(kind="domain", id=domain_id)
+    refuse_directory(tx, domain_id)
     values = {
         "id": common.new_id(),
         "name": new.name,
@@ -30,8 +31,20 @@ def create(ctx: Context, tx: Tx, new: Any) -> entities.Row:
     return common.insert(tx, tables.groups, "group", values)
 
 
+def refuse_directory(tx: Tx, domain_id: str) -> None:
+    """Refuse to change the groups of a directory. Raises: Forbidden."""
+    if tx.deps.directories is not None:
+        tx.deps.directories.refuse_write(tx, domain_id)
+
+
 def delete(tx: Tx, group: Any) -> None:
-    """Delete; its members lose the roles it gave them, and their tokens."""
+    """Delete; its members lose the roles it gave them, and their tokens. Raises: Forbidden."""
+    refuse_directory(tx, group.domain_id)
+    remove_whole(tx, group)
+
+
+def remove_whole(tx: Tx, group: Any) -> None:
+    """Delete, also when the whole domain goes."""
     for row in tx.all(sa.select(_M.c.user_id).where(_M.c.group_id == group.id)):
         tokens.revoke(tx, tx.deps, user_id=row.user_id)
     assignments.drop_actor(tx, "group", group.id)
@@ -46,6 +59,7 @@ def has(tx: Tx, group: Any, user: Any) -> bool:
 
 def add(tx: Tx, group: Any, user: Any) -> None:
     """Put a user into a group; a second time changes nothing."""
+    refuse_directory(tx, group.domain_id)
     if not has(tx, group, user):
         tx.insert(_M, user_id=user.id, group_id=group.id)
         entities.bump(tx)
@@ -53,6 +67,7 @@ def add(tx: Tx, group: Any, user: Any) -> None:
 
 def remove(tx: Tx, group: Any, user: Any) -> None:
     """Take a user out of a group; ends the user's tokens. Raises: Missing."""
+    refuse_directory(tx, group.domain_id)
     where = sa.and_(_M.c.group_id == group.id, _M.c.user_id == user.id)
     if tx.delete(_M, where) == 0:
         raise Missing(kind="user in group", id=user.id)

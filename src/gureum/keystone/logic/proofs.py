@@ -170,19 +170,50 @@ def password(deps: Deps, part: Any, caller: Caller) -> Proven:
 
 
 def prove_password(deps: Deps, who: Any, secret: str) -> tuple[Any, bool]:
-    """Return the user and whether the password has expired. Raises: BadPassword, TooManyLogins."""
+    """Return the user and whether the password has expired.
+
+    Raises: BadPassword, TooManyLogins, ServiceUnavailable (the domain's directory does not answer).
+    """
+    domain_id = _look_up(deps, who)
     with deps.db.read() as tx:
         user = find_user(tx, who)
         stored = current_password(tx, user.id) if user is not None else None
         may = user is not None and usable(tx, user) and not locked(deps, user)
-    matches = deps.hasher.verify(stored.hash if stored is not None else None, secret)
-    if user is None or stored is None or not matches or not may:
+    there = None
+    if deps.directories is not None and domain_id is not None:
+        there = deps.directories.check(domain_id, user.id if user is not None else None, secret)
+    matches = there
+    if there is None:
+        matches = deps.hasher.verify(stored.hash if stored is not None else None, secret)
+    if user is None or not matches or not may:
         count_failure(deps, user, also=not matches)
         raise BadPassword()
     seen(deps, user)
+    if there or stored is None:
+        return user, False
     if deps.hasher.is_old(stored.hash):
         _rehash(deps, stored, secret)
     return user, expired(deps, user, stored)
+
+
+def _look_up(deps: Deps, who: Any) -> str | None:
+    """Mirror the user from the domain's directory, if it has one; returns the domain."""
+    if deps.directories is None:
+        return None
+    with deps.db.read() as tx:
+        if who.get("id"):
+            row = entities.get(tx, tables.users, who.get("id"))
+            domain_id = row.domain_id if row is not None else None
+        else:
+            domain = find_domain(tx, who.get("domain"))
+            domain_id = domain.id if domain is not None and domain.enabled else None
+    if domain_id is None:
+        return None
+    if who.get("id"):
+        deps.directories.refresh(who.get("id"), always=True)
+    elif who.get("name"):
+        deps.directories.find(domain_id, who.get("name"))
+    return str(domain_id)
 
 
 def expired(deps: Deps, user: Any, stored: Any) -> bool:

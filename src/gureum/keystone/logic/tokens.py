@@ -33,6 +33,14 @@ class InvalidToken(Exception):
 
 def check(deps: Deps, token: str) -> Checked:
     """Return what a token means now. Raises: InvalidToken."""
+    checked = _check(deps, token)
+    if deps.refresh_due(checked) and deps.directories is not None:
+        deps.directories.refresh(checked.context.user_id)
+        return _check(deps, token)
+    return checked
+
+
+def _check(deps: Deps, token: str) -> Checked:
     number = deps.epoch.number(lambda: _read_epoch(deps))
     known = deps.cache.get(token, number)
     if known is not None:

@@ -42,6 +42,7 @@ def create(ctx: Context, tx: Tx, new: Any, hashed: str | None) -> entities.Row:
     domain_id = new.get("domain_id") or ctx.domain_id or ctx.project_domain_id or "default"
     if entities.get(tx, tables.domains, domain_id) is None:
         raise Missing(kind="domain", id=domain_id)
+    refuse_directory(tx, domain_id)
     _check_default_project(tx, new.get("default_project_id"))
     check_options(new.get("options", {}) or {})
     values = {
@@ -81,6 +82,15 @@ def check_options(options: Mapping[str, Any]) -> None:
         if name in SWITCHES and not isinstance(value, bool | None):
             raise BadRequest(f"The option {name} must be true or false.")
     receipts.check_options(options)
+
+
+_OURS = {"options", "default_project_id"}
+
+
+def refuse_directory(tx: Tx, domain_id: str) -> None:
+    """Refuse to change the users of a directory. Raises: Forbidden."""
+    if tx.deps.directories is not None:
+        tx.deps.directories.refuse_write(tx, domain_id)
 
 
 def _check_default_project(tx: Tx, project_id: str | None) -> None:
@@ -125,6 +135,8 @@ def update(tx: Tx, user: Any, new: Any, hashed: str | None) -> entities.Row:
     """Change. A new password or disabling ends every token. Raises: Duplicate, Immutable, BadRequest."""
     values = common.given(new, skip=("password", "domain_id"))
     common.refuse_immutable("user", user, values)
+    if new.has("password") or set(values) - _OURS or new.has("domain_id"):
+        refuse_directory(tx, user.domain_id)
     if new.has("domain_id") and new.domain_id != user.domain_id:
         raise BadRequest("domain_id cannot be changed.")
     _check_default_project(tx, values.get("default_project_id"))
@@ -144,6 +156,12 @@ def update(tx: Tx, user: Any, new: Any, hashed: str | None) -> entities.Row:
 def delete(tx: Tx, user: Any) -> None:
     """Delete with grants, memberships and credentials. Raises: Immutable."""
     common.refuse_immutable("user", user)
+    refuse_directory(tx, user.domain_id)
+    remove(tx, user)
+
+
+def remove(tx: Tx, user: Any) -> None:
+    """Delete with all that hangs on it; also when its whole domain goes."""
     assignments.drop_actor(tx, "user", user.id)
     common.delete(tx, tables.users, user.id)
 
@@ -154,6 +172,8 @@ def change_password(deps: Deps, user_id: str, original: str, password: str) -> N
     Raises: BadPassword, PasswordPolicy, BadRequest.
     """
     user, _ = proofs.prove_password(deps, {"id": user_id}, original)
+    with deps.db.read() as tx:
+        refuse_directory(tx, user.domain_id)
     if (user.options or {}).get("lock_password"):
         raise BadRequest("The password of this user is locked.")
     if password == original:

@@ -1,0 +1,1 @@
+"""Keystone: directories that users come from."""
