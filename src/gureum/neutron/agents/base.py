@@ -39,6 +39,10 @@ log = logs.get(__name__)
 _STOP_WAIT_S = 0.9
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_MAX_S = 30.0
+_REST_TIMES = 3.0
+_REST_MAX_S = 0.5
+"""An agent that is hinted again and again rests so many times as long as its last fetch took: what changes
+in a burst is fetched together, and no burst makes the server look up the same network for every port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,7 @@ class Agent(ABC):
         self._stopping = False
         self._retry_at = float("inf")
         self._fetch_at = 0.0
+        self._rest_until = 0.0
         self._fetch_backoff = Backoff()
         self._converge_backoff = Backoff()
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -278,7 +283,7 @@ class Agent(ABC):
     def wake(self, *, fetch: bool = False) -> None:
         """Run a pass now; with `fetch`, ask the server first."""
         with self._woken:
-            self._wake_asked = True
+            self._wake_asked = self._wake_asked or not fetch
             self._fetch_asked = self._fetch_asked or fetch
             self._woken.notify_all()
 
@@ -306,7 +311,7 @@ class Agent(ABC):
         def work() -> list[str]:
             self.doubt()
             with self._woken:
-                self._fetch_asked = True
+                self._fetch_asked, self._rest_until = True, 0.0
             self._fetch_if_due()
             self._converge_pending()
             failing = [f"{what}: {text}" for what, text in self._failing.items() if text]
@@ -394,23 +399,28 @@ class Agent(ABC):
         """Wait for a wake, the poll time or a retry; return False when stopping."""
         with self._woken:
             while not self._stopping:
-                now = time.monotonic()
-                due = min(self._fetch_at, self._retry_at)
+                now, due = time.monotonic(), self._due_at()
                 if self._wake_asked or self._asked or now >= due:
                     break
                 self._woken.wait(due - now)
             return not self._stopping
 
+    def _due_at(self) -> float:
+        """When the next pass is due by itself: a poll, a retry, or a hint after the rest."""
+        hinted_at = self._rest_until if self._fetch_asked else float("inf")
+        return min(self._fetch_at, self._retry_at, hinted_at)
+
     def _is_pass_due(self) -> bool:
         """Whether a pass is due, and not only somebody who asks."""
         with self._woken:
             due, self._wake_asked = self._wake_asked, False
-            return due or time.monotonic() >= min(self._fetch_at, self._retry_at)
+            return due or time.monotonic() >= self._due_at()
 
     def _fetch_if_due(self) -> None:
         now = time.monotonic()
         with self._woken:
-            if not (self._fetch_asked or now >= self._fetch_at):
+            hinted = self._fetch_asked and now >= self._rest_until
+            if not (hinted or now >= self._fetch_at):
                 return
             self._fetch_asked = False
         try:
@@ -421,6 +431,8 @@ class Agent(ABC):
             self._failing["fetch"] = _said(error)
             log.warning("state not fetched", agent=self.binary, error=error, retry_s=wait_s)
             return
+        took_s = time.monotonic() - now
+        self._rest_until = time.monotonic() + min(_REST_MAX_S, _REST_TIMES * took_s)
         self._fetch_backoff.passed()
         self._failing["fetch"] = ""
         self._fetch_at = time.monotonic() + self._base_options.poll_interval_s

@@ -299,9 +299,13 @@ def _enforce_addresses(ctx: Context, tx: Tx, verb: str, new: Any, target: dict[s
             tx.deps.policy.enforce(f"{verb}_port:fixed_ips:{name}", ctx, target)
 
 
+_OF_NETWORK = frozenset({"shared"})
+"""What a new port has to know of its network, beside its row."""
+
+
 def _make(ctx: Context, tx: Tx, new: Any) -> View:
     project_id = owner(ctx, new)
-    network = load(ctx, tx, NETWORK, new.network_id)
+    network = load(ctx, tx, NETWORK, new.network_id, _OF_NETWORK)
     target = rule_target(
         {
             "project_id": project_id,

@@ -138,7 +138,7 @@ def add(
         raise Stale("another request took the MAC") from error
     place = ipam.Place(network_id, port_id, mac, device_owner)
     ipam.choose(tx, place, wishes)
-    store.set_groups(tx, port_id, groups)
+    store.add_groups(tx, port_id, groups)
     binding.insert(tx, port_id, network_id, host, vnic_type, profile, device_owner)
     router_id = device_id if device_owner in ipam.ROUTER_OWNERS else None
     changes.note(

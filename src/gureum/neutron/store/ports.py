@@ -91,6 +91,11 @@ def binding_of(tx: Tx, port_id: str) -> sa.Row[Any]:
 def set_groups(tx: Tx, port_id: str, groups: Sequence[str]) -> None:
     """Replace the groups that a port wears."""
     tx.delete(t.port_security_groups, t.port_security_groups.c.port_id == port_id)
+    add_groups(tx, port_id, groups)
+
+
+def add_groups(tx: Tx, port_id: str, groups: Sequence[str]) -> None:
+    """Let a port that wears none wear groups."""
     tx.insert_many(
         t.port_security_groups,
         [{"port_id": port_id, "security_group_id": group} for group in sorted(set(groups))],

@@ -86,9 +86,15 @@ def own_or_granted(table: sa.Table, object_type: str, *actions: str) -> Callable
 # --- one row ------------------------------------------------------------------------------------
 
 
-def load(ctx: Context, tx: Tx, noun: Noun, row_id: str) -> View:
-    """Return the view of a visible row. Raises: the noun's not_found."""
-    return noun.views(ctx, tx, [load_row(ctx, tx, noun, row_id)])[0]
+def load(
+    ctx: Context, tx: Tx, noun: Noun, row_id: str, only: frozenset[str] = frozenset()
+) -> View:
+    """Return the view of a visible row; `only`: what of a partial noun is needed.
+
+    Raises: the noun's not_found.
+    """
+    rows = [load_row(ctx, tx, noun, row_id)]
+    return (noun.views(ctx, tx, rows, only) if only else noun.views(ctx, tx, rows))[0]
 
 
 def load_row(ctx: Context, tx: Tx, noun: Noun, row_id: str) -> sa.Row[Any]:
