@@ -15,7 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import ldap3  # type: ignore[import-untyped]
-from ldap3.core.exceptions import LDAPException  # type: ignore[import-untyped]
+from ldap3.core.exceptions import (  # type: ignore[import-untyped]
+    LDAPException,
+    LDAPSASLPrepError,
+)
 from ldap3.utils.conv import escape_filter_chars  # type: ignore[import-untyped]
 
 from gureum.keystone.drivers.base import Directory, DirectoryUnavailable, GroupEntry, UserEntry
@@ -69,7 +72,7 @@ class LdapDirectory(Directory):
             self._servers,
             user=user or None,
             password=password or None,
-            receive_timeout=self._timeout_s,
+            receive_timeout=max(1, round(self._timeout_s)),
             read_only=True,
             auto_referrals=bool(self._o["chase_referrals"]),
             raise_exceptions=False,
@@ -137,6 +140,8 @@ class LdapDirectory(Directory):
             if refusal.code in _REFUSED:
                 return False
             raise DirectoryUnavailable(f"bind refused with code {refusal.code}") from None
+        except LDAPSASLPrepError:
+            return False  # a password that none can have, such as one of control characters
         except (LDAPException, OSError) as error:
             raise DirectoryUnavailable(str(error)) from error
         return dn is not None
