@@ -120,7 +120,8 @@ class Span:
         else:
             trace_id = _trace_id()
             exporter = _Here.exporter
-            sampled = exporter is not None and exporter.wants(trace_id)
+            # heartbeats and loops are no stories: a collector would drown in them
+            sampled = exporter is not None and bool(story_id()) and exporter.wants(trace_id)
             self.traceparent = f"00-{trace_id}-{self.id}-0{int(sampled)}"
         self.started_at = time.time()
         self.ended = False

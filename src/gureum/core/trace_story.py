@@ -20,8 +20,9 @@ CONTEXT = frozenset(
 )
 """Fields that say where a line belongs, not what happened."""
 
-LOOSE_S = 0.002
-"""How far the clocks of two lines may be apart when one is looked for inside the other."""
+LOOSE_S = 0.02
+"""How far the times of two lines may be apart when one is looked for inside the other: a line is written a
+moment after its work ended, on a busy machine a longer one."""
 
 
 @dataclass(frozen=True, slots=True)

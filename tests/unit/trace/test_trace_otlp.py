@@ -143,6 +143,14 @@ def test_callers_decision_not_to_sample_is_kept(collector):
     assert collector.spans == {}
 
 
+def test_background_work_is_not_exported(collector):
+    exporter = started(collector)
+    with trace.Span("call", "heartbeat", LOG) as span:
+        assert not span.sampled
+    exporter.stop()
+    assert collector.spans == {}
+
+
 def test_ratio_decides_by_trace_so_that_processes_agree(collector):
     half = started(collector, 0.5)
     assert half.wants("a" * 16 + "7" + "f" * 15) and not half.wants("a" * 16 + "8" + "0" * 15)
