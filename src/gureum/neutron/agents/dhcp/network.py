@@ -68,7 +68,11 @@ class NetworkDriver:
         """Return whether a cheap look shows that something is not as it was left."""
         owner = self._plugger.owner(network.id)
         devices = [tap(network.dhcp_port_id)] if serves(network) and network.dhcp_port_id else []
-        return around.lacking(owner, devices) or has_dead(self._state / network.id)
+        return (
+            around.lacking(owner, devices)
+            or has_dead(self._state / network.id)
+            or (bool(devices) and not netns.exists(self.namespace(network.id)))
+        )
 
     def apply(self, network: DhcpNetwork, around: Surroundings) -> tuple[str, ...]:
         """Make one network's DHCP as wanted; return what was refused although the rest stands.

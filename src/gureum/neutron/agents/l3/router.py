@@ -80,7 +80,11 @@ class RouterDriver:
         owner = self._plugger.owner(router.id)
         ports = plan(router).ports if router.admin_state_up else ()
         devices = [planned.device.name for planned in ports]
-        return around.lacking(owner, devices) or has_dead(self._state / router.id)
+        return (
+            around.lacking(owner, devices)
+            or has_dead(self._state / router.id)
+            or (router.admin_state_up and not netns.exists(self.namespace(router.id)))
+        )
 
     def apply(self, router: Router, around: Surroundings) -> Outcome:
         """Make one router as wanted. Raises: CommandError, OSError, NetlinkError."""
