@@ -170,7 +170,7 @@ def _begin(
         raise WrongStatus(
             id=image.id, status=image.status, needed="another import is under way"
         ) from None
-    set_service_properties(tx, image, {IMPORTING_TO: ",".join(job.stores), FAILED_IMPORT: None})
+    set_service_properties(tx, image, {IMPORTING_TO: ",".join(job.stores), FAILED_IMPORT: ""})
     claim = {} if job.method == COPY_IMAGE else {"status": IMPORTING, "upload_id": job.task_id}
     store.update(tx, image, **claim)
     tasks.insert(

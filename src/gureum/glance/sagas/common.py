@@ -47,11 +47,13 @@ def give_back(tx: Tx, id: str, saga_id: str, properties: Mapping[str, str | None
 
 
 def set_service_properties(tx: Tx, image: Image, values: Mapping[str, str | None]) -> None:
-    """Set or remove properties that only the service writes."""
-    wanted = {**image.properties, **{name: v for name, v in values.items() if v}}
+    """Set properties that only the service writes, also to nothing; None removes one."""
+    wanted = dict(image.properties)
     for name, value in values.items():
-        if not value:
+        if value is None:
             wanted.pop(name, None)
+        else:
+            wanted[name] = value
     store.set_properties(tx, image.id, image.properties, wanted)
 
 

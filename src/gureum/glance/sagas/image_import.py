@@ -296,8 +296,8 @@ def _activate(tx: Tx, context: Context) -> None:
     image = _image(tx, context)
     failed = results["keep"].get("failed") or []
     properties: dict[str, str | None] = {
-        IMPORTING_TO: None,
-        FAILED_IMPORT: ",".join(failed) or None,
+        IMPORTING_TO: "",
+        FAILED_IMPORT: ",".join(failed),
     }
     values: dict[str, Any] = {}
     if job.method != COPY_IMAGE:
@@ -344,7 +344,7 @@ def failed(context: Context) -> None:
     job, deps = context.params, context.deps
 
     def write(tx: Tx) -> None:
-        properties = {IMPORTING_TO: None, FAILED_IMPORT: ",".join(job.stores)}
+        properties = {IMPORTING_TO: "", FAILED_IMPORT: ",".join(job.stores)}
         if job.method == COPY_IMAGE:
             image = store.get(tx, job.image_id, None)
             if image is not None and image.status in (ACTIVE, DEACTIVATED):
