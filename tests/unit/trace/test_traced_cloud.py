@@ -2,6 +2,11 @@
 
 import json
 import logging
+import os
+import pty
+import select
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,6 +26,8 @@ from gureum.testing import Cloud
 pytestmark = pytest.mark.timeout(120)
 
 V = {"OpenStack-API-Version": "compute 2.84"}
+HELD_S = 60.0
+"""Longer than a test takes; clearing the faults lets the work go on."""
 EVERYBODY = {
     "nova-api", "nova-scheduler", "nova-conductor", "nova-compute", "glance-api", "placement-api",
     "neutron-server", "neutron-openvswitch-agent", "neutron-dhcp-agent",
@@ -69,6 +76,11 @@ class Traced:
     def settled(self, server_id: str) -> Any:
         wait_for(lambda: self.server(server_id)["status"] != "BUILD")
         return self.server(server_id)
+
+    def ports_are_made(self, request_id: str) -> None:
+        """Wait for the border before the step `spawn`."""
+        step = "nova.server.create ports"
+        wait_for(lambda: any(line.fields.get("what") == step for line in self.lines(request_id)))
 
     def events(self, server_id: str, request_id: str, *, admin: bool = False) -> dict[str, Any]:
         asker = self.admin if admin else self.user
@@ -218,11 +230,10 @@ def test_trace_without_logs_is_told_from_the_saga_log(traced, capsys, tmp_path):
 
 
 def test_trace_of_what_still_goes_on_ends_at_its_step(traced, capsys):
-    traced.cloud.faults.delay("spawn", 2.0)
+    traced.cloud.faults.delay("spawn", HELD_S)
     try:
         server_id, own = traced.create()
-        wait_for(lambda: any("nova.server.create ports" in line.fields.get("what", "")
-                             for line in traced.lines(own)))  # fmt: skip
+        traced.ports_are_made(own)
         (told,) = story(traced, capsys, own)
         assert traced.run("trace", own) == 0
     finally:
@@ -382,13 +393,14 @@ def test_trace_of_a_failure_marks_it_and_says_why(traced, huge, capsys):
 
 def test_image_that_goes_while_a_server_is_built_is_named(traced):
     image = traced.image()
-    traced.cloud.faults.delay("spawn", 1.0)
+    traced.cloud.faults.delay("spawn", HELD_S)
     try:
         server_id, own = traced.create(image=image)
+        traced.ports_are_made(own)
         traced.admin.image.delete_image(image)
-        seen = traced.settled(server_id)
     finally:
         traced.cloud.faults.clear()
+    seen = traced.settled(server_id)
     why = f"The image cannot be used: image {image} does not exist any more."
     assert seen["fault"]["message"] == why
     events = traced.events(server_id, own)["events"]
@@ -436,10 +448,11 @@ def test_top_counts_what_happens_meanwhile(traced, capsys):
 
 
 def test_top_shows_a_verb_under_way_with_its_step(traced, capsys):
-    traced.cloud.faults.delay("spawn", 3.0)
+    traced.cloud.faults.delay("spawn", HELD_S)
     try:
         server_id, own = traced.create()
-        assert traced.run("top", "--once", "--json", "--interval", "0.8") == 0
+        traced.ports_are_made(own)
+        assert traced.run("top", "--once", "--json", "--interval", "0.1") == 0
     finally:
         traced.cloud.faults.clear()
     seen = json.loads(capsys.readouterr().out)
@@ -448,6 +461,37 @@ def test_top_shows_a_verb_under_way_with_its_step(traced, capsys):
     assert verb["step"] == "spawn"
     traced.settled(server_id)
     assert {process["name"] for process in seen["processes"]} == {"simulated"}
+
+
+@pytest.mark.slow
+def test_top_draws_in_a_terminal_until_q(traced):
+    ours, theirs = pty.openpty()
+    words = ["top", "--state-dir", str(traced.cloud.state_dir), "--interval", "0.2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gureum", *words], stdin=theirs, stdout=theirs, stderr=theirs,
+        env={**os.environ, "COLUMNS": "100", "LINES": "30"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    try:
+        while b"QUEUES" not in seen:
+            ready, _, _ = select.select([ours], [], [], 30)
+            assert ready, seen
+            seen += os.read(ours, 65536)
+        os.write(ours, b"q")
+        while select.select([ours], [], [], 30)[0]:
+            try:
+                seen += os.read(ours, 65536)
+            except OSError:  # the terminal's other side is closed
+                break
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    text = seen.decode()
+    assert text.startswith("\x1b[?1049h") and text.endswith("\x1b[?1049l\x1b[?25h")
+    assert "simulated" in text and "nova-compute" in text and "Traceback" not in text
 
 
 def test_figures_of_two_moments_become_rates():
