@@ -10,11 +10,12 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import openstack
 from cloudlab import Failed, Lab, run, wait_for
@@ -26,7 +27,7 @@ from gureum.provision.ledger import Ledger
 from gureum.provision.steps import Progress
 
 PING_EVERY_S = 0.2
-_COUNTS = re.compile(r"(\d+) packets transmitted, (\d+) received")
+_ANSWER = re.compile(r"bytes from .* icmp_seq=(\d+) ")
 
 
 def connect(lab: Lab) -> Connection:
@@ -122,24 +123,31 @@ class Ping:
 
     process: subprocess.Popen[str]
     what: str
+    output: IO[str]
 
     def end(self) -> tuple[int, int]:
-        """Stop; returns how many were sent and answered."""
+        """Stop; returns how many were sent and answered, up to the last answer.
+
+        What was sent a moment before the end is on its way, and not lost.
+        """
         self.process.send_signal(signal.SIGINT)
-        text, _ = self.process.communicate(timeout=20)
-        found = _COUNTS.search(text)
-        assert found, text
-        return int(found[1]), int(found[2])
+        self.process.wait(20)
+        with self.output:
+            self.output.seek(0)
+            text = self.output.read()
+        answered = {int(number) for number in _ANSWER.findall(text)}
+        assert answered, text
+        return max(answered), len(answered)
 
 
 def ping(namespace: str, address: str) -> Ping:
     """Ping from a namespace, five times a second."""
-    words = ["ip", "netns", "exec", namespace, "ping", "-q", "-i", str(PING_EVERY_S), address]
+    words = ["ip", "netns", "exec", namespace, "ping", "-i", str(PING_EVERY_S), address]
+    output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - a pipe would fill up
     process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    return Ping(process, f"{namespace} -> {address}")
+        words, stdout=output, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL
+    )
+    return Ping(process, f"{namespace} -> {address}", output)
 
 
 def lost(pings: list[Ping]) -> tuple[int, int]:

@@ -188,6 +188,9 @@ def libvirt_answers(runner: Runner) -> bool:
     return done.code == 0
 
 
+SWITCH_DAEMONS = ("ovsdb-server", "ovs-vswitchd")
+
+
 def start_openvswitch(runner: Runner, ledger: Ledger, progress: Progress) -> str:
     """ovsdb-server and ovs-vswitchd run. Raises: StepFailed."""
     if switch_answers(runner):
@@ -199,6 +202,10 @@ def start_openvswitch(runner: Runner, ledger: Ledger, progress: Progress) -> str
             runner.run(["systemctl", "enable", "--now", "openvswitch-switch"], timeout_s=90)
         else:
             ledger.note("daemons", "openvswitch")
+            for name in SWITCH_DAEMONS:
+                # ovs-ctl takes a dead process that nobody has reaped for a running one.
+                if not pids_of(name):
+                    Path(f"/var/run/openvswitch/{name}.pid").unlink(missing_ok=True)
             # Without the kernel module ovs-ctl complains, and the user-space datapath still works.
             runner.run(
                 ["/usr/share/openvswitch/scripts/ovs-ctl", "--system-id=random", "--no-monitor",
