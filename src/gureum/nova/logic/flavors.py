@@ -84,17 +84,21 @@ def load_any(ctx: Context, tx: Tx, flavor_id: str) -> Flavor:
 
 def find(ctx: Context, tx: Tx, query: Struct, max_limit: int) -> tuple[list[Flavor], bool]:
     """Return a page of the flavors the caller may use, and whether more follow."""
+    public = _asked_public(query) if ctx.is_admin else None
+    order: dict[str, Any] = {
+        "sort_key": query.get("sort_key") or "flavorid",
+        "descending": query.get("sort_dir") == "desc",
+        "limit": page_size(query.get("limit"), max_limit),
+    }
+    plain = all(query.get(name) is None for name in ("min_disk", "min_ram", "name", "marker"))
+    if plain and (public is not None or not ctx.is_admin):
+        rows, more = store.first_page(tx, project_id=ctx.project_id, public=public, **order)
+        return _with_specs(tx, rows), more
     where: list[sa.ColumnElement[bool]] = []
     if not ctx.is_admin:
         where.append(store.visible_to(ctx.project_id))
-    else:
-        asked = str(query.get("is_public", "true")).strip().lower()
-        if asked in ("true", "t", "1", "yes", "y", "on"):
-            where.append(table.c.is_public.is_(True))
-        elif asked in ("false", "f", "0", "no", "n", "off"):
-            where.append(table.c.is_public.is_(False))
-        elif asked != "none":
-            raise Bad(f"Invalid is_public filter [{asked[:64]}]")
+    elif public is not None:
+        where.append(table.c.is_public.is_(public))
     if query.get("min_disk") is not None:
         where.append(table.c.disk_gib >= query.get("min_disk"))
     if query.get("min_ram") is not None:
@@ -107,16 +111,25 @@ def find(ctx: Context, tx: Tx, query: Struct, max_limit: int) -> tuple[list[Flav
         marker = store.get(tx, query.get("marker"))
         if marker is None:
             raise MarkerNotFound(marker=query.get("marker"))
-    rows, more = store.find_page(
-        tx,
-        where,
-        sort_key=query.get("sort_key") or "flavorid",
-        descending=query.get("sort_dir") == "desc",
-        marker=marker,
-        limit=page_size(query.get("limit"), max_limit),
-    )
+    rows, more = store.find_page(tx, where, marker=marker, **order)
+    return _with_specs(tx, rows), more
+
+
+def _asked_public(query: Struct) -> bool | None:
+    """Return which flavors an administrator asks for; None for all. Raises: Bad."""
+    asked = str(query.get("is_public", "true")).strip().lower()
+    if asked in ("true", "t", "1", "yes", "y", "on"):
+        return True
+    if asked in ("false", "f", "0", "no", "n", "off"):
+        return False
+    if asked != "none":
+        raise Bad(f"Invalid is_public filter [{asked[:64]}]")
+    return None
+
+
+def _with_specs(tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[Flavor]:
     specs = store.extra_specs_of(tx, [row.number for row in rows])
-    return [_flavor(row, specs[row.number]) for row in rows], more
+    return [_flavor(row, specs[row.number]) for row in rows]
 
 
 def page_size(asked: int | None, max_limit: int) -> int:

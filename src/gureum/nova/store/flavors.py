@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from gureum.core.db.engine import Tx
-from gureum.core.db.page import SortKey, fetch_page
+from gureum.core.db.page import SortKey, fetch_page, sorted_after
 from gureum.core.db.types import utc_now
 from gureum.nova.store.tables import flavor_extra_specs, flavor_projects, flavors
 
@@ -30,7 +31,7 @@ SORT_COLUMNS = {
 }
 
 
-def visible_to(project_id: str | None) -> sa.ColumnElement[bool]:
+def visible_to(project_id: Any) -> sa.ColumnElement[bool]:
     """Select public flavors and those the project was let in to."""
     mine = sa.select(flavor_projects.c.flavor_number).where(
         flavor_projects.c.project_id == project_id
@@ -52,6 +53,36 @@ def may_use(tx: Tx, number: int, project_id: str | None) -> bool:
     return tx.one(wanted) is not None
 
 
+@lru_cache(maxsize=256)
+def _first_page(sort_key: str, descending: bool, public: bool | None) -> sa.Select[Any]:
+    """Return the statement of a list without filters, which is most of them; made once."""
+    keys = (SortKey(SORT_COLUMNS[sort_key], descending), SortKey(flavors.c.number, descending))
+    where: list[sa.ColumnElement[bool]] = [flavors.c.disabled.is_(False)]
+    if public is None:
+        where.append(visible_to(sa.bindparam("project", type_=sa.String)))
+    else:
+        where.append(flavors.c.is_public.is_(public))
+    rows = sa.bindparam("rows", type_=sa.Integer)
+    return sorted_after(sa.select(flavors).where(*where), keys, None, None).limit(rows)
+
+
+def first_page(
+    tx: Tx,
+    *,
+    project_id: str | None,
+    public: bool | None,
+    sort_key: str,
+    descending: bool,
+    limit: int,
+) -> tuple[Sequence[sa.Row[Any]], bool]:
+    """Return the first flavors and whether more follow. public: None for those a project may use."""
+    asked: dict[str, Any] = {"rows": limit + 1}
+    if public is None:
+        asked["project"] = project_id
+    rows = tx.all(_first_page(sort_key, descending, public), asked)
+    return rows[:limit], len(rows) > limit
+
+
 def find_page(
     tx: Tx,
     where: Sequence[sa.ColumnElement[bool]],
@@ -60,7 +91,7 @@ def find_page(
     descending: bool,
     marker: sa.Row[Any] | None,
     limit: int,
-) -> tuple[list[sa.Row[Any]], bool]:
+) -> tuple[Sequence[sa.Row[Any]], bool]:
     """Return a page of flavors and whether more follow."""
     keys = [SortKey(SORT_COLUMNS[sort_key], descending), SortKey(flavors.c.number, descending)]
     values = None
