@@ -54,10 +54,17 @@ class Leases:
         self.holder = holder or uuid.uuid4().hex
         self._clock = clock
 
-    def take(self, name: str, seconds: float) -> bool:
-        """Take or renew a lease; False when another one holds it."""
+    def take(self, name: str, seconds: float, *, longest_s: float = 24 * 3600.0) -> bool:
+        """Take or renew a lease; False when another one holds it.
+
+        A lease that ends later than `longest_s` from now was taken by a clock that was wrong, and is free.
+        """
         table, now = self._table, self._clock()
-        free = sa.or_(table.c.holder == self.holder, table.c.lease_until < now)
+        free = sa.or_(
+            table.c.holder == self.holder,
+            table.c.lease_until < now,
+            table.c.lease_until > now + longest_s,
+        )
         where = sa.and_(table.c.name == name, free)
         try:
             with self._database.write() as tx:
@@ -155,7 +162,10 @@ class Reconcilers:
         leases = None if reconciler.everywhere else self._leases
         rest_s = reconciler.interval_s
         try:
-            if leases is None or leases.take(reconciler.name, reconciler.limit_s):
+            longest_s = 2 * max(reconciler.limit_s, reconciler.interval_s)
+            if leases is None or leases.take(
+                reconciler.name, reconciler.limit_s, longest_s=longest_s
+            ):
                 changes = reconciler.reconcile()
                 if changes:
                     LOG.info("reconciled", reconciler=reconciler.name, changes=changes)

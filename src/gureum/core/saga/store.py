@@ -28,6 +28,11 @@ KEEP_S = 90 * 24 * 3600
 """Finished sagas are kept longer than agents keep their fences (gureum.core.bus.journal.KEEP_S), because
 the next saga of a resource takes a generation above the last one's."""
 
+FARTHEST_WAKE_S = 1200.0
+FARTHEST_LEASE_S = 300.0
+"""A time farther ahead than any runner writes one comes from a clock that was wrong and was set back since;
+it does not hold a saga up."""
+
 _ID = sa.String(64)
 _TIME = sa.Float(53)
 _LONG = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
@@ -317,9 +322,9 @@ class SagaStore:
             sa.select(table.id, table.generation)
             .where(
                 table.state.in_(records.RUNNABLE),
-                table.wake_at <= now,
+                sa.or_(table.wake_at <= now, table.wake_at > now + FARTHEST_WAKE_S),
                 table.name.in_(names),
-                sa.or_(table.runner.is_(None), table.lease_until < now),
+                _is_free(table, now),
                 table.id.not_in(but),
             )
             .order_by(table.wake_at)
@@ -344,7 +349,7 @@ class SagaStore:
         A new lease is a new generation: what the runner before still does is fenced from here on.
         """
         table, now = self.sagas, self.clock()
-        free = sa.or_(table.c.runner.is_(None), table.c.lease_until < now)
+        free = _is_free(table.c, now)
         matched = tx.update(
             table,
             sa.and_(
@@ -461,6 +466,12 @@ class SagaStore:
             generation=record.generation + 1,
             updated_at=now,
         )
+
+
+def _is_free(table: Any, now: float) -> sa.ColumnElement[bool]:
+    """Whether nobody holds a lease on a saga that counts."""
+    ended = sa.or_(table.lease_until < now, table.lease_until > now + FARTHEST_LEASE_S)
+    return sa.or_(table.runner.is_(None), ended)
 
 
 def _queued(resource_id: str) -> str:
