@@ -1,6 +1,8 @@
 """What every test shares. This folder is on the path of all tests (see databases.py)."""
 
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import databases
 import long_tests
@@ -30,3 +32,30 @@ def _drop_databases_of_test(_drop_databases_of_module: None) -> Iterator[None]:
     before = databases.made()
     yield
     databases.drop(keep=before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _audit_whole_clouds() -> Iterator[None]:
+    """A cloud of `gureum.testing` is audited when it stops: what stands on one side only is a bug."""
+    clouds = sys.modules.get("gureum.testing.cloud")
+    if clouds is None:
+        yield
+        return
+    from gureum.audit.open import open_world
+    from gureum.audit.run import audit
+
+    found: list[Any] = []
+    end = clouds.Cloud._end
+
+    def audited(cloud: Any) -> None:
+        try:
+            if cloud._process is not None and cloud.cloud is not None:
+                world = open_world(cloud._process.runtime, grace_s=0.0)
+                found.extend(audit(world, settle_s=1.0).findings)
+        finally:
+            end(cloud)
+
+    clouds.Cloud._end = audited
+    yield
+    clouds.Cloud._end = end
+    assert not found, found
