@@ -43,6 +43,11 @@ class GlanceOptions:
     show_multiple_locations: bool = option(
         "Whether the locations property is shown and can be changed.", default=False
     )
+    hashing_algorithm: str = option(
+        "Digest of os_hash_value, beside the md5 of checksum.",
+        default="sha512",
+        choices=("sha512", "sha256", "sha384", "sha3_256", "sha3_512", "blake2b"),
+    )
     do_secure_hash: bool = option(
         "Whether a location that is added is read once for its hashes.", default=True
     )

@@ -52,7 +52,6 @@ RESERVED = frozenset({"locations", "deleted", "deleted_at", "is_public", "member
 RESERVED_PREFIX = "os_glance"
 IMPORTING_TO = "os_glance_importing_to_stores"
 FAILED_IMPORT = "os_glance_failed_import"
-HASH_ALGORITHM = "sha512"
 
 
 HERE, LEAVING, REFUSED = "active", "pending_delete", "refused"
@@ -137,10 +136,11 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What is known of bytes once they were read: size in bytes, md5 and sha512 in hex."""
+    """What is known of bytes once they were read: size in bytes, md5 and a longer digest in hex."""
 
     size: int
     checksum: str
+    os_hash_algo: str
     os_hash_value: str
 
 

@@ -39,7 +39,6 @@ from gureum.glance.logic.hashing import Hasher
 from gureum.glance.logic.limits import Allowed
 from gureum.glance.model import (
     ACTIVE,
-    HASH_ALGORITHM,
     QUEUED,
     SAVING,
     UPLOADING,
@@ -88,7 +87,7 @@ def upload(deps: Deps, image: Image, stream: BodyStream, store_name: str | None 
     limit = _limit(deps, image, stream.length, allowed, staged=False)
     claiming = claimed(deps, image, QUEUED, SAVING, allowed)
     with claiming as claim, _store_errors(), target.begin() as part:
-        digest = _receive(part, stream, limit)
+        digest = _receive(part, stream, limit, deps.options.hashing_algorithm)
         virtual = inspect(deps, image.disk_format, image.container_format, part.seal(), digest.size)
         _renew(deps, claim)
         part.publish(image.id)
@@ -102,7 +101,7 @@ def stage(deps: Deps, image: Image, stream: BodyStream) -> None:
     limit = _limit(deps, image, stream.length, allowed, staged=True)
     claiming = claimed(deps, image, QUEUED, SAVING, allowed)
     with claiming as claim, _store_errors(), deps.staging.begin() as part:
-        digest = _receive(part, stream, limit)
+        digest = _receive(part, stream, limit, deps.options.hashing_algorithm)
         part.seal()
         _renew(deps, claim)
         part.publish(image.id)
@@ -187,7 +186,7 @@ def digest_values(digest: Digest) -> dict[str, Any]:
     return {
         "size": digest.size,
         "checksum": digest.checksum,
-        "os_hash_algo": HASH_ALGORITHM,
+        "os_hash_algo": digest.os_hash_algo,
         "os_hash_value": digest.os_hash_value,
     }
 
@@ -236,8 +235,8 @@ def _limit(
     return min(cap, left)
 
 
-def _receive(part: Upload, stream: BodyStream, limit: int) -> Digest:
-    with Hasher() as hasher:
+def _receive(part: Upload, stream: BodyStream, limit: int, algorithm: str) -> Digest:
+    with Hasher(algorithm) as hasher:
         try:
             for chunk in stream.chunks():
                 hasher.feed(chunk)
@@ -251,9 +250,9 @@ def _receive(part: Upload, stream: BodyStream, limit: int) -> Digest:
         return hasher.result()
 
 
-def digest_of(chunks: Iterable[bytes]) -> Digest:
+def digest_of(chunks: Iterable[bytes], algorithm: str) -> Digest:
     """Return size and digests of bytes."""
-    with Hasher() as hasher:
+    with Hasher(algorithm) as hasher:
         for chunk in chunks:
             hasher.feed(chunk)
         return hasher.result()

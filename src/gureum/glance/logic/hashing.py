@@ -8,7 +8,7 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from gureum.glance.model import HASH_ALGORITHM, Digest
+from gureum.glance.model import Digest
 
 _DEPTH = 4
 """Chunks that may wait for a digest: bounds the memory of an upload."""
@@ -46,15 +46,16 @@ class _Worker:
 
 
 class Hasher:
-    """md5 (the documented checksum; no security rests on it) and sha512 of what is fed, in order.
+    """md5 (the documented checksum; no security rests on it) and another digest of what is fed, in order.
 
     A context manager: its threads end with the block.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, algorithm: str) -> None:
+        self._algorithm = algorithm
         self.size = 0
         self._md5 = _Worker(hashlib.md5(usedforsecurity=False))
-        self._long = _Worker(hashlib.new(HASH_ALGORITHM))
+        self._long = _Worker(hashlib.new(algorithm))
 
     def feed(self, chunk: bytes) -> None:
         """Add bytes."""
@@ -64,7 +65,7 @@ class Hasher:
 
     def result(self) -> Digest:
         """Return size and digests of all that was fed."""
-        return Digest(self.size, self._md5.end(), self._long.end())
+        return Digest(self.size, self._md5.end(), self._algorithm, self._long.end())
 
     def __enter__(self) -> Hasher:
         return self

@@ -8,6 +8,7 @@ Follows: Image API v2, "Interoperable image import", and the admin guide of its 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -166,30 +167,27 @@ def drop_converted(context: Context) -> None:
 def digest(context: Context) -> Mapping[str, Any]:
     """Read the bytes once for their size and digests; the quota is checked for every store."""
     deps, job = context.deps, context.params
-    try:
-        found = data.digest_of(deps.staging.stream(_key(context), 0, None))
-    except KeyError as error:
-        raise SagaAbort("no-data", "There are no staged bytes.") from error
     with deps.db.read() as tx:
         image = store.get(tx, job.image_id, None)
     if image is None:
         raise GONE
-    expected = image.os_hash_value if job.method == COPY_IMAGE else None
-    if expected not in (None, found.os_hash_value):
+    copying = job.method == COPY_IMAGE
+    algorithm = (image.os_hash_algo if copying else None) or deps.options.hashing_algorithm
+    try:
+        found = data.digest_of(deps.staging.stream(_key(context), 0, None), algorithm)
+    except KeyError as error:
+        raise SagaAbort("no-data", "There are no staged bytes.") from error
+    if copying and image.os_hash_value not in (None, found.os_hash_value):
         raise SagaAbort("damaged", "The bytes that were copied are not those of the image.")
     allowed = deps.limits.of(image.project_id)
     try:
         with deps.db.read() as tx:
-            without = "" if job.method == COPY_IMAGE else image.id
             more = found.size * len(job.stores)
+            without = "" if copying else image.id
             allowed.check_bytes(tx, image.project_id, without, more, staged=False)
     except QuotaExceeded as error:
         raise SagaAbort("quota", error.message) from error
-    return {
-        "size": found.size,
-        "checksum": found.checksum,
-        "os_hash_value": found.os_hash_value,
-    }
+    return asdict(found)
 
 
 def keep(context: Context) -> Mapping[str, Any]:
@@ -301,8 +299,7 @@ def _activate(tx: Tx, context: Context) -> None:
     }
     values: dict[str, Any] = {}
     if job.method != COPY_IMAGE:
-        found = results["digest"]
-        size = Digest(found["size"], found["checksum"], found["os_hash_value"])
+        found = Digest(**results["digest"])
         looked = {**results["look"], **results.get("convert", {})}
         values = {
             "status": ACTIVE,
@@ -311,7 +308,7 @@ def _activate(tx: Tx, context: Context) -> None:
             "disk_format": looked["disk_format"],
             "container_format": looked["container_format"],
             "virtual_size": looked.get("virtual_size"),
-            **data.digest_values(size),
+            **data.digest_values(found),
         }
         properties |= results["fetch"].get("properties") or {}
         ignored = set(deps.imports.ignore_user_roles) & set(context.requester.roles)

@@ -16,7 +16,7 @@ from gureum.core.db import Tx
 from gureum.core.saga import Saga, SagaAbort, Step, StepContext
 from gureum.glance.drivers.base import StoreFault
 from gureum.glance.logic.deps import Deps
-from gureum.glance.model import ACTIVE, DEACTIVATED, HASH_ALGORITHM, QUEUED, REFUSED
+from gureum.glance.model import ACTIVE, DEACTIVATED, QUEUED, REFUSED
 from gureum.glance.sagas.common import clean, end_task, give_back, held
 from gureum.glance.sagas.params import LocationJob
 from gureum.glance.store import images as store
@@ -30,7 +30,7 @@ _WRONG_HASH = "hash"
 
 
 def _algorithm(context: Context) -> str:
-    return context.params.validation.get("os_hash_algo") or HASH_ALGORITHM
+    return context.params.validation.get("os_hash_algo") or context.deps.options.hashing_algorithm
 
 
 def register(context: Context) -> Mapping[str, Any]:
