@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from gureum.cli import place as places
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a log file, a folder of them, or a pipe such as <(journalctl -o cat -u 'gureum-*'),"
         " besides the cloud's own: those of other machines",
     )  # fmt: skip
+    parser.add_argument("--all", action="store_true", help="checks of tokens too")
     parser.add_argument("--no-notes", action="store_true", help="leave out plain log lines")
     parser.add_argument("--wide", action="store_true", help="ids and texts in full")
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     for number, story in enumerate(told):
         if number:
             print()
-        _print(story, notes=not args.no_notes, wide=args.wide)
+        _print(story, _Look(args.all, not args.no_notes, args.wide))
     return 0
 
 
@@ -131,37 +133,53 @@ def _moment(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
 
 
-def _print(story: Story, *, notes: bool, wide: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a reader wants to see: checks of tokens, plain log lines, ids in full."""
+
+    tokens: bool
+    notes: bool
+    wide: bool
+
+    def shows(self, node: Node) -> bool:
+        """Whether a node is shown; a check of a token that passed is left out unless asked for."""
+        if node.kind == "note":
+            return self.notes
+        passed = node.fields.get("status") == "200"
+        return self.tokens or node.what != "keystone show_token" or not passed
+
+
+def _print(story: Story, look: _Look) -> None:
     ended = story.ended
     length = "it goes on" if ended is None else f"{ended - story.begun:.3f} s"
     print(f"{story.request_id}  begun {_moment(story.begun)}  {length}")
     rows = []
     for root in story.roots:
-        for branch, node in _branches(root, "", last=True, outermost=True, notes=notes):
+        for branch, node in _branches(root, "", last=True, outermost=True, look=look):
             rows.append((node, branch))
     width = max((len(node.component) for node, _ in rows), default=0)
     print(f"{'offset':>9} {'took':>9}  {'component':{width}}  what")
     for node, branch in rows:
         offset = f"{node.started_at - story.begun:8.3f}s"
-        text = f"{branch}{_what(node, wide=wide)}"
+        text = f"{branch}{_what(node, wide=look.wide)}"
         mark = "  <-- failed" if node.failed and node.kind != "note" else ""
         print(f"{offset} {_took(node):>9}  {node.component:{width}}  {text}{mark}")
         indent = " " * (22 + width + len(branch))
         for text in _why(node):
-            print(f"{indent}{_short(text, wide, most=200)}")
+            print(f"{indent}{_short(text, look.wide, most=200)}")
 
 
 def _branches(
-    node: Node, before: str, *, last: bool, outermost: bool, notes: bool
+    node: Node, before: str, *, last: bool, outermost: bool, look: _Look
 ) -> list[tuple[str, Node]]:
     """Return the lines of a tree, each with what is drawn to the left of it."""
     own = before if outermost else before + ("└─ " if last else "├─ ")
     below = before if outermost else before + ("   " if last else "│  ")
-    children = [_answer(child) for child in node.children if notes or child.kind != "note"]
+    children = [child for child in map(_answer, node.children) if look.shows(child)]
     found = [(own, node)]
     for number, child in enumerate(children, 1):
         at_end = number == len(children)
-        found += _branches(child, below, last=at_end, outermost=False, notes=notes)
+        found += _branches(child, below, last=at_end, outermost=False, look=look)
     return found
 
 

@@ -8,6 +8,7 @@ Work that belongs to a request is logged at info when it ends; what runs by itse
 debug. The trace id is the UUID of the request id, unless a client sent a traceparent of its own.
 """
 
+import contextvars
 import logging
 import random
 import re
@@ -46,6 +47,10 @@ class Exporter(Protocol):
         self, span: "Span", ended_at: float, outcome: str, failed: bool, fields: Mapping[str, Any]
     ) -> None:
         """Take a span that ended."""
+
+
+_module: contextvars.ContextVar[str] = contextvars.ContextVar("gureum_module", default="")
+"""Whose work this task does; only kept while there is an exporter, for spans of what it asks of others."""
 
 
 class _Here:
@@ -103,7 +108,7 @@ class Span:
     """
 
     __slots__ = (
-        "_began", "_logger", "_token", "ended", "id", "kind", "name", "parent_id",
+        "_asker", "_began", "_logger", "_module_token", "_token", "ended", "id", "kind", "name", "parent_id",
         "started_at", "traceparent",
     )  # fmt: skip
 
@@ -128,6 +133,8 @@ class Span:
         self._began = time.perf_counter()
         self._logger = logger
         self._token: IdsToken | None = None
+        self._module_token: contextvars.Token[str] | None = None
+        self._asker = _module.get() if kind == ASK else ""
 
     @classmethod
     def known(
@@ -148,7 +155,7 @@ class Span:
     @property
     def module(self) -> str:
         """The module that does the work."""
-        return self._logger.name
+        return self._asker or self._logger.name
 
     @property
     def trace_id(self) -> str:
@@ -162,6 +169,8 @@ class Span:
 
     def __enter__(self) -> "Span":
         self._token = enter_ids(traceparent=self.traceparent)
+        if _Here.exporter is not None:
+            self._module_token = _module.set(self.module)
         return self
 
     def __exit__(
@@ -170,6 +179,8 @@ class Span:
         if not self.ended:
             self.end("done" if kind is None else "failed", failed=kind is not None,
                      error=None if kind is None else kind.__name__)  # fmt: skip
+        if self._module_token is not None:
+            _module.reset(self._module_token)
         if self._token is not None:
             leave_ids(self._token)
 

@@ -131,6 +131,7 @@ def test_api_step_bus_call_and_job_arrive_as_one_trace(collector):
     assert spans["job traced-diggers.dig"].status.code == 2  # STATUS_CODE_ERROR
     assert spans["call traced-diggers.depth"].status.code == 1
     assert collector.services["nova create"] == "nova-api"
+    assert collector.services["ask traced-diggers.dig"] == "nova-api"  # it is the one that asks
     assert collector.services["job traced-diggers.dig"] == "control"
 
 
