@@ -252,6 +252,13 @@ def test_groups_count_beyond_the_token_for_as_long_as_the_provider_says(cloud):
         assert effective.roles_in(tx, user["id"], "p", role["project"]["id"]) == []
 
 
+def test_clients_name_the_id_again_and_send_null_for_the_default(cloud):
+    body = {"id": "m", "rules": RULES, "schema_version": None}
+    path = "/v3/OS-FEDERATION/mappings/m"
+    assert cloud.ok("PUT", path, {"mapping": body})["mapping"]["schema_version"] == "1.0"
+    assert cloud.ok("PATCH", path, {"mapping": body})["mapping"]["schema_version"] == "1.0"
+
+
 # -- browsers --------------------------------------------------------------------------------------
 
 

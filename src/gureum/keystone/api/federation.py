@@ -46,15 +46,17 @@ class Mapping(Struct):
 class MappingCreate(Struct):
     """A new mapping."""
 
+    id = Id("The same as in the path, which counts.", max=64)
     rules = ListOf(Json("A rule.", kinds=(dict,)), "The rules.", min=1, required=True)
-    schema_version = String("Version of the rules' form.", max=5, default="1.0")
+    schema_version = String("Version of the rules' form.", max=5, null=True)
 
 
 class MappingUpdate(Struct):
     """Changes to a mapping."""
 
+    id = Id("The same as in the path, which counts.", max=64)
     rules = ListOf(Json("A rule.", kinds=(dict,)), "The rules.", min=1)
-    schema_version = String("Version of the rules' form.", max=5)
+    schema_version = String("Version of the rules' form.", max=5, null=True)
 
 
 def _load_mapping(ctx: Context, tx: Tx, mapping_id: str) -> Any:
@@ -79,7 +81,7 @@ def create_mapping(ctx: Context, tx: Tx, mapping_id: str, new: MappingCreate) ->
     values = {
         "id": mapping_id,
         "rules": list(new.rules),
-        "schema_version": new.schema_version,
+        "schema_version": new.get("schema_version") or "1.0",
     }
     return shown(ctx, _MAPPINGS, common.insert(tx, _M, "mapping", values))
 
@@ -125,7 +127,9 @@ def show_mapping(ctx: Context, tx: Tx, mapping: Any) -> Any:
 )
 def update_mapping(ctx: Context, tx: Tx, mapping: Any, new: MappingUpdate) -> Any:
     """Change a mapping."""
-    values = common.given(new)
+    values = common.given(new, skip=("id",))
+    if values.get("schema_version", "") is None:
+        del values["schema_version"]  # clients send null for "as it is"
     if "rules" in values:
         mapping_rules.check(values["rules"])
         values["rules"] = list(values["rules"])
@@ -165,6 +169,7 @@ class ServiceProvider(Struct):
 class ServiceProviderCreate(Struct):
     """A new service provider."""
 
+    id = Id("The same as in the path, which counts.", max=64)
     auth_url = String("Where to log in.", max=256, required=True, pattern=r"https?://\S+")
     sp_url = String("Where assertions go.", max=256, required=True, pattern=r"https?://\S+")
     description = String("Text.", max=None, null=True)

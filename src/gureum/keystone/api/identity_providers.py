@@ -47,6 +47,7 @@ class IdentityProvider(Struct):
 class IdentityProviderCreate(Struct):
     """A new identity provider."""
 
+    id = Id("The same as in the path, which counts.", max=64)
     domain_id = Id("Domain of its users; one is made when it is missing.", max=64, null=True)
     enabled = Boolean("Whether its users can log in.", default=False, strict=True)
     description = String("Text.", max=None, null=True)
@@ -230,6 +231,7 @@ class Protocol(Struct):
 class ProtocolCreate(Struct):
     """A new protocol."""
 
+    id = Id("The same as in the path, which counts.", max=64)
     mapping_id = Id("Mapping of its attributes.", max=64, required=True)
     remote_id_attribute = String("Attribute that names the identity provider.", max=64, null=True)
 
