@@ -36,9 +36,12 @@ def _render(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     text = str(value)
-    if _PLAIN.match(text):
+    if _PLAIN.fullmatch(text):
         return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    if not text.isprintable():  # what strangers chose must not end a line or steer a terminal
+        text = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text)
+    return f'"{text}"'
 
 
 def _ids_shown() -> dict[str, str | None]:

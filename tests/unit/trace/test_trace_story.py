@@ -42,6 +42,16 @@ def test_line_is_read_back_as_it_was_meant(written):
     assert line.level == "INFO" and line.logger == "test.trace" and line.source == "one"
 
 
+def test_text_that_strangers_chose_ends_no_line_and_steers_no_terminal(written):
+    bad = "a\r2026-01-01T00:00:00Z ERROR x forged\u2028\x1b[2J 구름"
+    with log_ids(request_id=ONE):
+        LOG.info("named", name=bad, short="plain\n")
+    (line,) = written()
+    assert line.fields["request_id"] == ONE
+    assert "\x1b" not in line.fields["name"] and "\r" not in line.fields["name"]
+    assert line.fields["name"].endswith("구름")
+
+
 def test_lines_of_a_traceback_are_not_lines_of_the_log():
     assert parse('  File "x.py", line 3, in f') is None
     assert parse("") is None
