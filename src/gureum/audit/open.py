@@ -5,8 +5,9 @@ Owns: opening databases and clients. Must not: compare.
 
 from collections.abc import Sequence
 
+from gureum import components
 from gureum.audit.image_files import file_stores
-from gureum.audit.world import World
+from gureum.audit.world import SagaLog, World
 from gureum.core.api import open_policy
 from gureum.core.run import Runtime
 from gureum.core.saga import SagaStore
@@ -70,6 +71,12 @@ def open_world(runtime: Runtime, grace_s: float) -> World:
         network_agent=network_agent,
         session=session,
         stores=file_stores(runtime.config),
+        logs=tuple(
+            SagaLog(spec.name, runtime.database(spec.name), SagaStore(spec.tables))
+            for service in components.services()
+            for spec in service.databases
+            if "sagas" in spec.tables.tables
+        ),
         grace_s=grace_s,
         agent_down_s=runtime.config.get(NeutronOptions).agent_down_time,
     )

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gureum.audit import allocations, hosts, images, network, owners, servers
+from gureum.audit import allocations, hosts, images, network, owners, servers, verbs
 from gureum.audit.finding import CannotLook, Finding
 from gureum.audit.world import World, read_servers
 from gureum.core import log
@@ -74,6 +74,7 @@ def _databases(world: World, silent: list[str]) -> Iterator[Finding]:
         allocations.compare(world, rows),
         images.compare(world),
         owners.compare(world),
+        verbs.compare(world),
     ):
         yield from _careful(one, silent)
 

@@ -1,4 +1,4 @@
-"""Nova's own databases: mappings, rows, what hangs on rows, console tokens, sagas.
+"""Nova's own databases: mappings, rows, what hangs on rows, console tokens.
 
 Owns: the comparison of nova_api with the cells. Must not: ask another service or a host.
 """
@@ -12,15 +12,12 @@ import sqlalchemy as sa
 from gureum.audit.finding import Finding, Mend
 from gureum.audit.world import Servers, World
 from gureum.core.db.engine import Database
-from gureum.core.saga import records
 from gureum.nova.model import BUILDING, ERROR
 from gureum.nova.reconcilers.mappings import Mappings
 from gureum.nova.store import consoles, groups, mappings
 from gureum.nova.store import servers as store
 from gureum.nova.store.tables import (
     CELL,
-    CELL0,
-    CELL1,
     DATABASE_OF_CELL,
     console_tokens,
     server_group_members,
@@ -40,7 +37,6 @@ def compare(world: World, found: Servers) -> Iterator[Finding]:
     yield from _tokens(world, found)
     yield from _group_members(world, found)
     yield from _states(world, found)
-    yield from _sagas(world, found)
 
 
 def _mappings(world: World, found: Servers) -> Iterator[Finding]:
@@ -198,23 +194,3 @@ def _mark_lost(database: Database, server_id: str) -> None:
         if row is not None and row.vm_state == BUILDING:
             store.change(tx, server_id, vm_state=ERROR)
             store.add_fault(tx, server_id, code=500, message=LOST_TEXT, details=None, host=row.host)
-
-
-def _sagas(world: World, found: Servers) -> Iterator[Finding]:
-    for record in found.sagas.values():
-        if record.state == records.STUCK:
-            yield Finding(
-                "saga",
-                record.id,
-                API if record.name.startswith("nova.api") else "nova cells",
-                f"{record.name} of {record.resource_id} is stuck: {record.error_text or ''}".strip(),
-                "try its undo again now (gureum saga show says why it fails)",
-                partial(_retry, world, record.id),
-            )
-
-
-def _retry(world: World, saga_id: str) -> None:
-    for cell in (CELL1, CELL0):
-        with world.nova.cells[cell].write() as tx:
-            if world.sagas.retry(tx, saga_id):
-                return

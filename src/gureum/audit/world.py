@@ -25,11 +25,20 @@ from gureum.placement.client import PlacementClient
 
 
 @dataclass(frozen=True, slots=True)
+class SagaLog:
+    """The saga log of one database."""
+
+    name: str
+    database: Database
+    store: SagaStore
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """Everything of one cloud that can be compared.
 
     grace_s: what is younger is left alone, since its maker may not have finished. stores: the file
-    stores of images. session: Nova's account, for calls that mend.
+    stores of images. logs: every saga log. session: Nova's account, for calls that mend.
     """
 
     nova: SagaDeps
@@ -42,6 +51,7 @@ class World:
     network_agent: Callable[[str, str], NetworkAgent]
     session: Session
     stores: tuple[FileStore, ...] = ()
+    logs: tuple[SagaLog, ...] = ()
     grace_s: float = 30.0
     agent_down_s: float = 75.0
     clock: Callable[[], datetime] = field(default=utc_now)

@@ -147,6 +147,25 @@ def test_server_that_is_built_by_nobody(cloud: AuditCloud):
     cloud.delete(lost)
 
 
+def saga_of(cloud: AuditCloud, server: str, **values: object) -> str:
+    """Let a server's last saga be in a state that it got into by a defect."""
+    sagas = cloud.world.sagas.sagas
+    wanted = sa.select(sagas.c.id).where(sagas.c.resource_id == server).limit(1)
+    with cloud.runtime.database("nova_cell1").write() as tx:
+        saga_id = str(tx.scalar(wanted))
+        tx.update(sagas, sagas.c.id == saga_id, **values)
+    return saga_id
+
+
+def test_stuck_and_abandoned_sagas_are_named(cloud: AuditCloud, server: str):
+    future = 9e12  # no runner takes it up meanwhile
+    saga_id = saga_of(cloud, server, state="stuck", wake_at=future, error_text="No way back.")
+    assert "is stuck: No way back." in cloud.finding("saga", saga_id).why
+    saga_of(cloud, server, state="running", name="verb.of.old", wake_at=1.0)
+    assert cloud.finding("saga", saga_id).why.startswith("nobody runs verb.of.old")
+    saga_of(cloud, server, state="done", name="nova.server.create", wake_at=0.0)
+
+
 # --- placement ------------------------------------------------------------------------------------
 
 
