@@ -12,10 +12,14 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from gureum.core.config import collect
-from gureum.core.run import CORE_SECTIONS, Component
-from gureum.core.service import Service
+from gureum.core.options import CORE_SECTIONS
+
+if TYPE_CHECKING:
+    from gureum.core.run import Component
+    from gureum.core.service import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +135,10 @@ class UnknownComponent(Exception):
     """Nobody knows a component of this name."""
 
 
-def load(name: str) -> Component:
+def load(name: str) -> "Component":
     """Make a component. Raises: UnknownComponent."""
+    from gureum.core.run import Component  # commands that only read settings do without
+
     entry = COMPONENTS.get(name)
     if entry is None:
         raise UnknownComponent(f"no component is called {name}; known: {', '.join(COMPONENTS)}")
@@ -157,7 +163,7 @@ def simulated_names() -> list[str]:
     return [*names(CONTROL), *names(SIMULATED), "nova-compute"]
 
 
-def services() -> list[Service]:
+def services() -> "list[Service]":
     """The table of contents of every service."""
     return [importlib.import_module(name).SERVICE for name in SERVICES if _exists(name)]
 

@@ -4,9 +4,10 @@ Owns: one token, the catalogue, JSON calls. Must not: know which objects are mad
 Follows: Identity API v3, "Password authentication with scoped authorization".
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 
 class ApiFailed(Exception):
@@ -17,6 +18,8 @@ class Api:
     """One authenticated session. Not thread-safe."""
 
     def __init__(self, auth_url: str, password: str, *, username: str = "admin") -> None:
+        import httpx  # `up` starts the processes first, and logs in later
+
         self._auth_url = auth_url.rstrip("/")
         self._password = password
         self._username = username
@@ -88,7 +91,9 @@ class Api:
         """Close the connections."""
         self._http.close()
 
-    def _send(self, method: str, url: str, **how: Any) -> httpx.Response:
+    def _send(self, method: str, url: str, **how: Any) -> "httpx.Response":
+        import httpx
+
         headers = {"x-auth-token": self._token, **how.pop("headers", {})}
         headers.setdefault("openstack-api-version", "compute 2.1")
         try:

@@ -13,15 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
 from gureum import components, presets
 from gureum.cli import process
 from gureum.cli.place import Place
 from gureum.core.runner import Runner
 from gureum.provision import (
     daemons,
-    databases,
     host,
     network,
     packages,
@@ -60,7 +57,7 @@ class Cloud:
     region: str = "RegionOne"
     image_path: Path | None = None
     options: settings.Table = field(default_factory=dict)
-    preset: presets.Preset | None = None
+    preset: "presets.Preset | None" = None
     distributed: bool = False
     database: str = daemons.MARIADB
     processes: int = 1
@@ -159,6 +156,8 @@ def _server_packages(cloud: Cloud, progress: Progress) -> str:
 
 
 def _servers(cloud: Cloud, progress: Progress) -> str:
+    from gureum.provision import databases
+
     assert cloud.daemons is not None
     return daemons.prepare(cloud.daemons, databases.names(), cloud.runner, progress)
 
@@ -315,6 +314,8 @@ def _apis(cloud: Cloud, progress: Progress) -> str:
         for name, entry in components.COMPONENTS.items()
         if entry.port is not None and name in components.names(components.CONTROL)
     }
+    import httpx  # while the processes start, there is time
+
     count = len(waiting)
     deadline = time.monotonic() + 120
     with httpx.Client(timeout=5, trust_env=False) as client:

@@ -10,6 +10,18 @@ With pytest: `pytest_plugins = ["gureum.testing.plugin"]`, then the fixtures `gu
 `gureum_connection` and `gureum_faults`. See docs/simulated.md.
 """
 
-from gureum.testing.cloud import Cloud, CloudFailed
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gureum.testing.cloud import Cloud, CloudFailed
 
 __all__ = ["Cloud", "CloudFailed"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the cloud when it is asked for: a command that looks up a port does without."""
+    if name in __all__:
+        from gureum.testing import cloud
+
+        return getattr(cloud, name)
+    raise AttributeError(name)

@@ -7,7 +7,6 @@ import os
 import socket
 
 from gureum import components
-from gureum.core.listen import AddressInUse
 
 ANY_PORTS = -1
 """As a port offset: take free ones."""
@@ -43,6 +42,8 @@ def _free(address: str, port: int) -> bool:
 
 def refuse_taken(address: str, offset: int) -> None:
     """Say so before the databases are made. Raises: AddressInUse."""
+    from gureum.core.listen import AddressInUse
+
     for name, entry in components.COMPONENTS.items():
         if entry.port and not _free(address, entry.port + offset):
             raise AddressInUse(

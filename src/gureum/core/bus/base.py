@@ -29,8 +29,8 @@ from gureum.core.bus.contract import (
     missing_methods,
 )
 from gureum.core.context import current_ids, log_ids
-from gureum.core.db.engine import assert_no_transaction
 from gureum.core.db.errors import Stale, Unavailable
+from gureum.core.guard import assert_no_transaction
 
 LOG = log.get(__name__)
 

@@ -20,25 +20,13 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from gureum.core import guard
 from gureum.core.db.errors import CommitUnknown, Conflict, DatabaseError, Stale, Unavailable
+from gureum.core.guard import assert_no_transaction, in_transaction
+
+__all__ = ["Database", "Tx", "assert_no_transaction", "in_transaction", "translate"]
 
 T = TypeVar("T")
-
-_open = threading.local()
-
-
-def in_transaction() -> bool:
-    """Whether this thread holds an open transaction."""
-    return getattr(_open, "depth", 0) > 0
-
-
-def assert_no_transaction(what: str) -> None:
-    """Refuse an outside call while a transaction is open.
-
-    Raises: RuntimeError.
-    """
-    if in_transaction():
-        raise RuntimeError(f"{what} inside an open database transaction")
 
 
 class Tx:
@@ -297,7 +285,7 @@ class Database:
                 raise translate(error) from error
             except exc.TimeoutError as error:
                 raise Unavailable("no free database connection") from error
-            _open.depth = 1
+            guard.entered()
             try:
                 tx = Tx(connection, writable, self.deps)
                 if begin is not None:
@@ -316,7 +304,7 @@ class Database:
                     connection.rollback()
                 raise
             finally:
-                _open.depth = 0
+                guard.left()
                 connection.close()
 
     @staticmethod

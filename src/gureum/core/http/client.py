@@ -6,19 +6,22 @@ serialise. A call inside an open database transaction is refused.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import httpx
 import msgspec
 
 from gureum.core import log, trace
-from gureum.core.db.engine import assert_no_transaction
+from gureum.core.guard import assert_no_transaction
 from gureum.core.http.dispatch import Dispatcher
 from gureum.core.http.messages import Request
+
+if TYPE_CHECKING:
+    import httpx
 
 LOG = log.get(__name__)
 
@@ -54,7 +57,9 @@ class HttpClient:
 
     def __init__(self, timeout_s: float = 60.0) -> None:
         self._local: dict[tuple[str, int], Dispatcher] = {}
-        self._remote = httpx.Client(timeout=timeout_s, trust_env=False)
+        self._timeout_s = timeout_s
+        self._client: httpx.Client | None = None
+        self._lock = threading.Lock()
 
     def bind(self, base_url: str, dispatcher: Dispatcher) -> None:
         """Answer calls to this base URL with a dispatcher of this process."""
@@ -103,6 +108,8 @@ class HttpClient:
         dispatcher = self._local.get(_place(url))
         if dispatcher is not None:
             return _dispatch(dispatcher, method, url, sent, body)
+        import httpx  # where everything is in one process, nothing is called over a socket
+
         tries = attempts if method in ("GET", "PUT", "DELETE", "HEAD") else 1
         for attempt in range(tries):
             try:
@@ -116,6 +123,8 @@ class HttpClient:
 
     def stream(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[bytes]:
         """Yield the body of a GET in pieces. Raises: RemoteError, RemoteUnavailable."""
+        import httpx
+
         assert_no_transaction(f"GET {url}")
         try:
             sent = {**trace.headers(), **(headers or {})}
@@ -130,7 +139,18 @@ class HttpClient:
 
     def close(self) -> None:
         """Close idle connections."""
-        self._remote.close()
+        if self._client is not None:
+            self._client.close()
+
+    @property
+    def _remote(self) -> httpx.Client:
+        """The connections, made when the first call leaves this process."""
+        import httpx
+
+        with self._lock:
+            if self._client is None:
+                self._client = httpx.Client(timeout=self._timeout_s, trust_env=False)
+            return self._client
 
 
 def _place(url: str) -> tuple[str, int]:
