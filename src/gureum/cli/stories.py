@@ -198,8 +198,11 @@ def _from_saga_log(record: SagaRecord, nodes: Sequence[Node]) -> list[Node]:
         ]
         goes_on = row.state in (records.STEP_STARTED, records.STEP_UNDOING)
         if not told or goes_on:
-            made.append(_from_step(record, row, span))
-        failed = [node for node in (*told, *made[-1:]) if node.failed]
+            told.append(_from_step(record, row, span))
+            made.append(told[-1])
+        if row.result.get("host"):
+            told[-1].fields.setdefault("host", str(row.result["host"]))
+        failed = [node for node in told if node.failed]
         if failed and row.error_code:
             failed[-1].fields.update(error=row.error_text or "", detail=row.error_detail or "")
     return made

@@ -231,7 +231,7 @@ def _what(node: Node, *, wide: bool) -> str:
         for key, value in fields.items()
         if key not in (_SAID_BY_ITS_SPAN if node.kind == "note" else _SHOWN_ELSEWHERE)
     ]
-    if fields.get("host") and node.kind in ("call", "job", "pass"):
+    if fields.get("host") and node.kind in ("step", "call", "job", "pass"):
         more.insert(0, f"on {fields['host']}")
     if float(fields.get("waited_ms") or 0) >= _WAITED_MS:
         more.append(f"waited {float(fields['waited_ms']):.1f} ms")
