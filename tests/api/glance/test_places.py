@@ -163,6 +163,7 @@ def test_added_location_must_have_the_hash_that_is_said(cloud, web):
     cloud.run_sagas()
     shown = cloud.show(image["id"])
     assert shown["status"] == "queued" and shown["os_hash_value"] is None
+    assert shown["stores"] == "web"
     assert cloud.call("GET", image["file"]).status == 204
     assert add_location(cloud, image, web.url("/image"), good).status == 202
     cloud.run_sagas()

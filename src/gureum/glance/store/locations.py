@@ -16,7 +16,7 @@ from gureum.glance.store.tables import locations
 _OF_IMAGES = (
     sa.select(locations)
     .where(
-        locations.c.image_id.in_(sa.bindparam("ids", expanding=True)), locations.c.status == HERE
+        locations.c.image_id.in_(sa.bindparam("ids", expanding=True)), locations.c.status != LEAVING
     )
     .order_by(locations.c.position, locations.c.id)
 )
