@@ -98,13 +98,15 @@ def _scanned(plan: list[str], text: str) -> list[str]:
 
     A walk along an index in the asked order that ends at a LIMIT is no scan.
     """
-    ordered = " LIMIT " in f" {text.upper()} " and not any("TEMP B-TREE" in line for line in plan)
+    words = " ".join(text.upper().split())
+    ordered = " ORDER BY " in words and " LIMIT " in words
+    ordered = ordered and not any("TEMP B-TREE" in line for line in plan)
     names: list[str] = []
     for line in plan:
         match = re.match(r"SCAN (\w+)(.*)", line)
         if match is None or match.group(1) in ("CONSTANT",):
             continue
-        if ordered and "USING" in match.group(2):
+        if ordered:
             continue
         names.append(match.group(1))
     return names

@@ -6,6 +6,7 @@ Follows: Network API v2.0, "Availability zones", "Service providers", "Network I
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from gureum.neutron.errors import NetworkNotFound
 from gureum.neutron.logic import dhcp, l3_scheduling
 from gureum.neutron.store import tables as t
 from gureum.neutron.store.networks import NETWORK
-from gureum.neutron.store.query import grouped, load_row
+from gureum.neutron.store.query import grouped, limit_of, link_to, load_row
 
 _ZONED = {dhcp.AGENT_TYPE: "network", l3_scheduling.AGENT_TYPE: "router"}
 
@@ -135,7 +136,12 @@ def list_network_ip_availabilities(ctx: Context, tx: Tx, query: Any) -> Any:
             where.append(_FILTERS[name].in_(values))
         elif name == "ip_version":
             versions = values
-    return Page(_uses(tx, where, versions))
+    limit, limited = limit_of(query, tx.deps.options.api_limit_max)
+    if query.get("marker"):
+        where.append(t.networks.c.id > load_row(ctx, tx, NETWORK, query.get("marker")).id)
+    found = tx.all(_NETWORKS.where(*where).order_by(t.networks.c.id).limit(limit))
+    full = limited and len(found) == limit
+    return Page(_uses(tx, found, versions), link_to(query, found[-1].id, limit) if full else None)
 
 
 @operation(
@@ -148,14 +154,16 @@ def list_network_ip_availabilities(ctx: Context, tx: Tx, query: Any) -> Any:
 )
 def show_network_ip_availability(ctx: Context, tx: Tx, network_id: str) -> Any:
     """Show the used addresses of a network."""
-    load_row(ctx, tx, NETWORK, network_id)
-    return _uses(tx, [t.networks.c.id == network_id], [])[0]
+    return _uses(tx, [load_row(ctx, tx, NETWORK, network_id)], [])[0]
 
 
-def _uses(tx: Tx, where: list[sa.ColumnElement[bool]], versions: list[str]) -> list[View]:
-    n = t.networks.c
-    networks = tx.all(sa.select(n.id, n.name, n.project_id).where(*where).order_by(n.id))
-    ids = sa.select(n.id).where(*where)
+_NETWORKS = sa.select(t.networks.c.id, t.networks.c.name, t.networks.c.project_id)
+
+
+def _uses(tx: Tx, networks: Sequence[sa.Row[Any]], versions: list[str]) -> list[View]:
+    ids = [network.id for network in networks]
+    if not ids:
+        return []
     s = t.subnets.c
     statement = sa.select(t.subnets).where(s.network_id.in_(ids)).order_by(s.id)
     if versions:

@@ -176,7 +176,7 @@ def list_page(ctx: Context, tx: Tx, noun: Noun, query: Struct, *extra: Where) ->
     filters: dict[str, list[str]] = query.extra_values
     for name, values in filters.items():
         statement = statement.where(_filter(ctx, noun, name, values))
-    limit, limited = _limit(query, tx.deps.options.api_limit_max)
+    limit, limited = limit_of(query, tx.deps.options.api_limit_max)
     reverse = bool(query.get("page_reverse", False))
     keys = _sort_keys(noun, query)
     marker = _marker(ctx, tx, noun, query, keys)
@@ -202,7 +202,8 @@ def list_page(ctx: Context, tx: Tx, noun: Noun, query: Struct, *extra: Where) ->
     return Page(views, following, previous)
 
 
-def _limit(query: Struct, most: int) -> tuple[int, bool]:
+def limit_of(query: Struct, most: int) -> tuple[int, bool]:
+    """Return how many items a page may have, and whether the caller asked for pages. Raises: BadRequest."""
     text = str(query.get("limit", "") or "").strip().lower()
     if text in ("", "0", "infinite", "-1"):
         if text == "-1":
@@ -240,6 +241,11 @@ def _marker(
         return None
     row = load_row(ctx, tx, noun, marker)
     return [getattr(row, str(key.column.key)) for key in keys]
+
+
+def link_to(query: Struct, marker: str, limit: int) -> str:
+    """Return the query of the page after a marker."""
+    return _link(query, marker, limit, reverse=False)
 
 
 def _link(query: Struct, marker: str | None, limit: int, *, reverse: bool) -> str:

@@ -62,6 +62,7 @@ networks = _table(
     _text("dns_domain"),
     sa.Index("networks_project", "project_id", "id"),
     sa.Index("networks_name", "name"),
+    sa.Index("networks_external", "router_external", "is_default"),
 )
 
 segments = _table(
@@ -197,6 +198,7 @@ default_security_groups = _table(
     "default_security_groups",
     sa.Column("project_id", sa.String(255), primary_key=True),
     _ref("security_group_id", "security_groups.id", cascade=True),
+    sa.Index("default_security_groups_group", "security_group_id"),
 )
 
 security_group_rules = _table(

@@ -179,13 +179,16 @@ def _view(found: Hypervisor) -> dict[str, Any]:
 
 def _page(deps: Deps, query: HypervisorQuery, show: Any) -> Page:
     compute_hosts.refuse_paging_with_pattern(query)
-    found = compute_hosts.hypervisors(
-        deps, pattern=query.get("pattern"), with_servers=query.get("with_servers", False)
+    pattern, limit = query.get("pattern"), page_size(query.get("limit"), deps.options.max_limit)
+    servers = query.get("with_servers", False)
+    if pattern:
+        found = compute_hosts.hypervisors(deps, pattern=pattern, with_servers=servers)
+        if not found:
+            raise NotFound(f"No hypervisor matching '{pattern}' could be found.")
+        return Page([show(item) for item in found])
+    items, more = compute_hosts.page_of_hypervisors(
+        deps, query.get("marker"), limit, with_servers=servers
     )
-    if query.get("pattern") and not found:
-        raise NotFound(f"No hypervisor matching '{query.get('pattern')}' could be found.")
-    limit = page_size(query.get("limit"), deps.options.max_limit)
-    items, more = compute_hosts.page_of(found, query.get("marker"), limit)
     following = next_query(query, items[-1].row.id, query.get("limit")) if more and items else None
     return Page([show(item) for item in items], following)
 

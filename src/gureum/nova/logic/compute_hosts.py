@@ -120,25 +120,56 @@ def hypervisors(
     found: list[Hypervisor] = []
     for database in deps.cells.values():
         with database.read() as tx:
-            known = {row.id: row for row in hosts.list_services(tx, binary=hosts.COMPUTE)}
             rows = [
                 row
                 for row in hosts.list_nodes(tx)
-                if row.service_id in known
-                and (pattern is None or pattern.lower() in row.hypervisor_hostname.lower())
+                if pattern is None or pattern.lower() in row.hypervisor_hostname.lower()
             ]
-            guests = _guests(tx, [row.host for row in rows]) if with_servers else {}
-        for row in rows:
-            near = known[row.service_id]
-            found.append(
-                Hypervisor(
-                    row,
-                    near,
-                    is_up(near, deps.options.service_down_time),
-                    guests.get(row.host, ()) if with_servers else None,
-                )
-            )
+            found += _with_services(deps, tx, rows, with_servers=with_servers)
     return found
+
+
+def _with_services(
+    deps: Deps, tx: Tx, rows: Sequence[sa.Row[Any]], *, with_servers: bool
+) -> list[Hypervisor]:
+    """Return compute nodes with what belongs to them; those without a service are left out."""
+    names = [row.host for row in rows]
+    known = {
+        row.id: row for row in hosts.list_services(tx, binary=hosts.COMPUTE, hosts=names)
+    }
+    guests = _guests(tx, names) if with_servers else {}
+    return [
+        Hypervisor(
+            row,
+            known[row.service_id],
+            is_up(known[row.service_id], deps.options.service_down_time),
+            guests.get(row.host, ()) if with_servers else None,
+        )
+        for row in rows
+        if row.service_id in known
+    ]
+
+
+def page_of_hypervisors(
+    deps: Deps, marker: str | None, limit: int, *, with_servers: bool = False
+) -> tuple[list[Hypervisor], bool]:
+    """Return the compute nodes after a marker, one cell after the other. Raises: MarkerNotFound."""
+    found: list[Hypervisor] = []
+    waiting = marker is not None
+    for database in deps.cells.values():
+        with database.read() as tx:
+            after = None
+            if waiting and marker is not None:
+                node = hosts.find_node(tx, marker)
+                if node is None:
+                    continue
+                waiting, after = False, node.number
+            left = limit + 1 - len(found)
+            rows = hosts.list_nodes(tx, after=after, limit=left) if left > 0 else ()
+            found += _with_services(deps, tx, rows, with_servers=with_servers)
+    if waiting:
+        raise MarkerNotFound(marker=marker)
+    return found[:limit], len(found) > limit
 
 
 def _guests(tx: Tx, names: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
@@ -163,26 +194,13 @@ def used_by_projects(deps: Deps, host: str) -> dict[str, tuple[int, int, int]]:
 
 def hypervisor(deps: Deps, hypervisor_id: str, *, with_servers: bool = False) -> Hypervisor:
     """Return a compute node by UUID or number. Raises: HypervisorNotFound."""
-    for found in hypervisors(deps, with_servers=with_servers):
-        if hypervisor_id in (found.row.id, str(found.row.number)):
-            return found
+    for database in deps.cells.values():
+        with database.read() as tx:
+            node = hosts.find_node(tx, hypervisor_id)
+            if node is not None:
+                for found in _with_services(deps, tx, [node], with_servers=with_servers):
+                    return found
     raise HypervisorNotFound(hypervisor_id=hypervisor_id)
-
-
-def page_of(
-    found: Sequence[Hypervisor], marker: str | None, limit: int | None
-) -> tuple[list[Hypervisor], bool]:
-    """Return the part of a list after a marker. Raises: MarkerNotFound."""
-    rest = list(found)
-    if marker is not None:
-        ids = [(item.row.id, str(item.row.number)) for item in rest]
-        at = next((index for index, pair in enumerate(ids) if marker in pair), None)
-        if at is None:
-            raise MarkerNotFound(marker=marker)
-        rest = rest[at + 1 :]
-    if limit is None:
-        return rest, False
-    return rest[:limit], len(rest) > limit
 
 
 def refuse_paging_with_pattern(query: Any) -> None:

@@ -56,13 +56,20 @@ def members_of(tx: Tx, group_ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the servers of each group that were not deleted."""
     found: dict[str, list[str]] = {group_id: [] for group_id in group_ids}
     member, mapping = server_group_members.c, server_mappings.c
-    wanted = (
-        sa.select(member.group_id, member.server_id)
-        .join_from(server_group_members, server_mappings, member.server_id == mapping.server_id)
-        .where(member.group_id.in_(group_ids), mapping.deleted_at.is_(None))
-        .order_by(mapping.created_at, member.server_id)
+    members = tx.all(
+        sa.select(member.group_id, member.server_id).where(member.group_id.in_(group_ids))
     )
-    for row in tx.all(wanted):
+    if not members:
+        return found
+    # By id alone: with `deleted_at IS NULL` in it the database may walk through every living server.
+    known = tx.all(
+        sa.select(mapping.server_id, mapping.created_at, mapping.deleted_at).where(
+            mapping.server_id.in_({row.server_id for row in members})
+        )
+    )
+    ages = {row.server_id: row.created_at for row in known if row.deleted_at is None}
+    living = [row for row in members if row.server_id in ages]
+    for row in sorted(living, key=lambda row: (ages[row.server_id], row.server_id)):
         found[row.group_id].append(row.server_id)
     return found
 

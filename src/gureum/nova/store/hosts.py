@@ -102,12 +102,23 @@ def delete_service(tx: Tx, service_id: str) -> None:
     revisions.take(tx, cell_revisions, forget=True)
 
 
-def list_nodes(tx: Tx, *, host: str | None = None) -> Sequence[sa.Row[Any]]:
-    """Return compute nodes, oldest first."""
+def list_nodes(
+    tx: Tx, *, host: str | None = None, after: int | None = None, limit: int | None = None
+) -> Sequence[sa.Row[Any]]:
+    """Return compute nodes, oldest first; at most `limit`, and those after a number."""
     wanted = sa.select(compute_nodes)
     if host is not None:
         wanted = wanted.where(compute_nodes.c.host == host)
-    return tx.all(wanted.order_by(compute_nodes.c.number))
+    if after is not None:
+        wanted = wanted.where(compute_nodes.c.number > after)
+    return tx.all(wanted.order_by(compute_nodes.c.number).limit(limit))
+
+
+def find_node(tx: Tx, name: str) -> sa.Row[Any] | None:
+    """Return the compute node of a UUID or a number."""
+    c = compute_nodes.c
+    asked = c.number == int(name) if name.isdigit() and len(name) < 19 else c.id == name
+    return tx.one(sa.select(compute_nodes).where(asked))
 
 
 def get_node(tx: Tx, host: str) -> sa.Row[Any] | None:
