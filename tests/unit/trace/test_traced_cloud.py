@@ -21,6 +21,7 @@ from gureum.cli.figures import compare, parse
 from gureum.cli.top import page
 from gureum.core import trace
 from gureum.core.trace_story import Line
+from gureum.core.trace_story import parse as parse_line
 from gureum.testing import Cloud
 
 pytestmark = pytest.mark.timeout(120)
@@ -227,6 +228,32 @@ def test_trace_without_logs_is_told_from_the_saga_log(traced, capsys, tmp_path):
     assert traced.run("trace", own, "--state-dir", none, "--log", str(copies), "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert {span["process"] for one in told for span in spans(one)} == {"node7"}
+
+
+def test_story_is_the_same_from_the_logs_of_many_processes(traced, capsys, tmp_path):
+    server_id, own = traced.create()
+    traced.settled(server_id)
+    wait_for(lambda: any(line.event == "saga done" for line in traced.lines(own)))
+    for number, file in enumerate(stories.log_files([traced.cloud.state_dir / "log"])):
+        for text in file.read_text().splitlines(keepends=True):
+            line = parse_line(text, "x")
+            name = stories.component_of(line) if line else ""
+            # the older half of a busy process's log was rotated away
+            part = f"{name or 'control'}.log" + (".1" if number or "claim" in text else "")
+            with (tmp_path / part).open("a") as out:
+                out.write(text)
+    assert len(list(tmp_path.iterdir())) > 8
+    none = str(tmp_path / "nothing")
+    (apart,) = story(traced, capsys, own, "--state-dir", none, "--log", str(tmp_path))
+    (together,) = story(
+        traced, capsys, own, "--state-dir", none, "--log", str(traced.cloud.state_dir / "log")
+    )
+    assert len({span["process"] for span in spans(apart)}) > 8
+
+    def shape(span: dict[str, Any]) -> Any:
+        return span["what"], span["outcome"], [shape(child) for child in span["children"]]
+
+    assert [shape(one) for one in apart["spans"]] == [shape(one) for one in together["spans"]]
 
 
 def test_trace_of_what_still_goes_on_ends_at_its_step(traced, capsys):
