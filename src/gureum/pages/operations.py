@@ -42,7 +42,7 @@ def full_path(service: Service, op: Operation) -> str:
 
 def shape(path: str) -> str:
     """A path whose names of parameters do not count; the version prefix of the services neither."""
-    path = re.sub(r"^/v[0-9.]+(?=/|$)", "", path).split("?")[0].rstrip("/")
+    path = re.sub(r"^(/identity)?/v[0-9.]+(?=/|$)", "", path).split("?")[0].rstrip("/")
     return re.sub(r"\{[^}]*\}", "{}", path) or "/"
 
 
