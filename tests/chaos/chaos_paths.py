@@ -6,4 +6,5 @@ from pathlib import Path
 sys.path[:0] = [
     str(Path(__file__).parents[1] / "saga" / "nova"),
     str(Path(__file__).parents[1] / "real"),
+    str(Path(__file__).parents[1] / "api" / "glance"),
 ]

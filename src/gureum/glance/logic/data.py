@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gureum.core import log
+from gureum.core.db import CommitUnknown
 from gureum.core.db import Conflict as RowConflict
 from gureum.core.db import Tx
 from gureum.core.http.messages import BodyStream
@@ -121,6 +122,8 @@ def claimed(
 
     def take(tx: Tx) -> None:
         fresh = store.get(tx, image.id, None)
+        if fresh is not None and (fresh.status, fresh.upload_id) == (during, claim.upload_id):
+            return  # taken by an earlier try, whose commit nobody heard of
         if fresh is None or fresh.status != before:
             status = fresh.status if fresh is not None else "deleted"
             raise WrongStatus(id=image.id, status=status, needed=f"it must be {before}")
@@ -176,6 +179,8 @@ def _finish(deps: Deps, claim: Claim, digest: Digest, virtual: int | None, targe
 
     try:
         _end(deps, claim, ACTIVE, keep, virtual_size=virtual, **digest_values(digest))
+    except CommitUnknown:
+        raise  # the image may be active: its bytes stay
     except BaseException:
         target.delete(id)
         raise
@@ -199,6 +204,8 @@ def _end(
     def write(tx: Tx) -> None:
         fresh = _held(tx, claim)
         if fresh is None:
+            if _is_ended(tx, claim, status, values):
+                return  # by an earlier try, whose commit nobody heard of
             raise DeletedMeanwhile(id=claim.image.id)
         more(tx, fresh)
         store.update(tx, fresh, status=status, upload_id=None, holder=None, **values)
@@ -207,6 +214,13 @@ def _end(
         deps.db.retrying(write)
     except RowConflict as error:
         raise DeletedMeanwhile(id=claim.image.id) from error
+
+
+def _is_ended(tx: Tx, claim: Claim, status: str, values: dict[str, Any]) -> bool:
+    fresh = store.get(tx, claim.image.id, None)
+    if fresh is None or fresh.status != status or fresh.upload_id is not None:
+        return False
+    return all(getattr(fresh, name) == value for name, value in values.items())
 
 
 def check_formats_given(image: Image) -> None:
