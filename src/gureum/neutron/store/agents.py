@@ -106,7 +106,11 @@ def take_report(tx: Tx, report: AgentReport) -> tuple[sa.Row[Any], bool]:
     else:
         came = row.heartbeat_at <= _alive_after(tx) or row.started_at != values["started_at"]
         came = came or _reach(row.configurations) != _reach(report.configurations)
-        tx.update(t.agents, where, **values)
+        if row.configurations == values["configurations"]:
+            del values["configurations"]
+        tx.update(t.agents, t.agents.c.id == row.id, **values)
+        if not came:
+            return row, False
     found = tx.one(sa.select(t.agents).where(where))
     assert found is not None
     return found, came

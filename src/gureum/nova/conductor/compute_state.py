@@ -5,9 +5,10 @@ and which guests belong on a host. Must not: command a host.
 """
 
 import threading
+import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -51,6 +52,19 @@ AGAIN_S = 600.0
 """After so long an unchanged inventory is written to placement again, in case it was lost there."""
 
 
+TOGETHER_S = 0.5
+"""Heartbeats of so long a time are written together."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """The last report of a host that was written in full, and until when it need not be again."""
+
+    report: HostReport
+    service_id: str
+    until: float
+
+
 @dataclass(frozen=True, slots=True)
 class _Written:
     """What was last written to placement of a host."""
@@ -79,17 +93,40 @@ class ComputeStateWorker(ComputeState):
         self._options = options
         self._lock = threading.Lock()
         self._written: dict[str, _Written] = {}
+        self._heard: dict[str, _Heard] = {}
+        self._beats: set[str] = set()
+        self._beats_at = 0.0
 
     # -- heartbeats -----------------------------------------------------------------------------
 
     def report(self, report: HostReport) -> None:
         """Take a heartbeat with the host's inventory."""
-        inventory = report.inventory
-        node_id = self._cell.retrying(lambda tx: self._note(tx, report))
+        heard = self._heard.get(report.host)
+        now = time.monotonic()
+        if heard is not None and now < heard.until and heard.report == replace(report, sent_at=""):
+            self._beat(heard.service_id)
+            return
+        service_id, node_id = self._cell.retrying(lambda tx: self._note(tx, report))
         self._map_host(report.host)
-        self._tell_placement(node_id, inventory)
+        if self._tell_placement(node_id, report.inventory):
+            until = now + AGAIN_S
+            self._heard[report.host] = _Heard(replace(report, sent_at=""), service_id, until)
 
-    def _note(self, tx: Tx, report: HostReport) -> str:
+    def _beat(self, service_id: str) -> None:
+        """Note a heartbeat that says nothing new; those of half a second are one write.
+
+        Should this process end before, the hosts look as if they had been silent since their last one.
+        """
+        with self._lock:
+            self._beats.add(service_id)
+            if time.monotonic() - self._beats_at < TOGETHER_S:
+                return
+            beats, self._beats = self._beats, set()
+            self._beats_at = time.monotonic()
+        if not self._cell.retrying(lambda tx: hosts.still_there(tx, beats)):
+            self._heard.clear()  # a service was removed: every host is written anew
+
+    def _note(self, tx: Tx, report: HostReport) -> tuple[str, str]:
         inventory = report.inventory
         service_id = hosts.heard_of(
             tx,
@@ -114,7 +151,7 @@ class ComputeStateWorker(ComputeState):
             inventory=msgspec.to_builtins(inventory),
             capabilities=msgspec.to_builtins(report.capabilities),
         )
-        return node_id
+        return service_id, node_id
 
     def _map_host(self, host: str) -> None:
         with self._api.read() as tx:
@@ -123,7 +160,8 @@ class ComputeStateWorker(ComputeState):
             self._api.retrying(lambda tx: mappings.map_host(tx, host, CELL1))
             LOG.info("compute host joined", host=host)
 
-    def _tell_placement(self, node_id: str, inventory: Inventory) -> None:
+    def _tell_placement(self, node_id: str, inventory: Inventory) -> bool:
+        """Write what is new to placement; False when that has to be tried again."""
         stocks = self._stocks(inventory)
         wanted = (tuple(sorted(stocks.items())), tuple(sorted(inventory.traits)))
         now = datetime.now(UTC)
@@ -131,7 +169,7 @@ class ComputeStateWorker(ComputeState):
             last = self._written.get(node_id)
         fresh = last is not None and (now - last.at).total_seconds() < AGAIN_S
         if last is not None and fresh and last.inventory == wanted:
-            return
+            return True
         try:
             self._placement.put_provider(
                 node_id, inventory.hypervisor_hostname, stocks, inventory.traits
@@ -139,9 +177,10 @@ class ComputeStateWorker(ComputeState):
         except PlacementError as error:  # the next report tries again
             LOG.warning("inventory not written to placement", node=inventory.hypervisor_hostname,
                         error=str(error))
-            return
+            return False
         with self._lock:
             self._written[node_id] = _Written(wanted, now)
+        return True
 
     def _stocks(self, inventory: Inventory) -> dict[str, Stock]:
         ratios = self._options

@@ -86,6 +86,13 @@ def heard_of(
     return service_id
 
 
+def still_there(tx: Tx, service_ids: Collection[str]) -> bool:
+    """Record a sign of life of services that are known; False when one of them is not any more."""
+    wanted = list(service_ids)
+    where = services.c.id.in_(wanted)
+    return tx.update(services, where, last_seen_at=utc_now()) == len(wanted)
+
+
 def change_service(tx: Tx, service_id: str, **values: Any) -> bool:
     """Write columns of a service; False when it is gone."""
     if tx.update(services, services.c.id == service_id, updated_at=utc_now(), **values) != 1:
@@ -131,6 +138,17 @@ def node_of_provider(tx: Tx, provider_id: str) -> sa.Row[Any] | None:
     return tx.one(sa.select(compute_nodes).where(compute_nodes.c.id == provider_id))
 
 
+_BUSY = frozenset(
+    {"vcpus_used", "memory_used_mib", "disk_used_gib", "disk_available_gib", "running_guests"}
+    | {"uptime_text"}
+)
+
+
+def _lasting(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    inventory = {k: v for k, v in values["inventory"].items() if k not in _BUSY}
+    return values["service_id"], inventory, values["capabilities"]
+
+
 def put_node(
     tx: Tx,
     node_id: str,
@@ -141,7 +159,10 @@ def put_node(
     inventory: Mapping[str, Any],
     capabilities: Mapping[str, Any],
 ) -> None:
-    """Write what a host has, if it is news; `node_id` is used when the node is new."""
+    """Write what a host has, if it is news; `node_id` is used when the node is new.
+
+    What only says how busy the host is takes no revision: schedulers do not look at it.
+    """
     now = utc_now()
     where = sa.and_(
         compute_nodes.c.host == host, compute_nodes.c.hypervisor_hostname == hypervisor_hostname
@@ -154,7 +175,9 @@ def put_node(
     known = tx.one(sa.select(compute_nodes).where(where))
     if known is not None and all(getattr(known, name) == values[name] for name in values):
         return
-    values |= {"updated_at": now, "revision": revisions.take(tx, cell_revisions)}
+    values["updated_at"] = now
+    if known is None or _lasting(dict(known._mapping)) != _lasting(values):
+        values["revision"] = revisions.take(tx, cell_revisions)
     if tx.update(compute_nodes, where, **values) == 0:
         tx.insert(
             compute_nodes,
