@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from gureum.core import log
-from gureum.core.db import CommitUnknown
+from gureum.core.db import CommitUnknown, Tx
 from gureum.core.db import Conflict as RowConflict
-from gureum.core.db import Tx
 from gureum.core.http.messages import BodyStream
 from gureum.core.spec import BadRequest
 from gureum.glance.drivers.base import NoRoom, ReadOnly, Store, StoreFault, Upload
