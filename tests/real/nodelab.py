@@ -36,7 +36,8 @@ def connect(lab: Lab) -> Connection:
     return openstack.connect(
         auth_url=words["OS_AUTH_URL"], username="admin", password=words["OS_PASSWORD"],
         project_name="admin", user_domain_name="Default", project_domain_name="Default",
-        region_name=words.get("OS_REGION_NAME", "RegionOne"),
+        region_name=words.get("OS_REGION_NAME", "RegionOne"), load_yaml_config=False,
+        load_envvars=False,
     )  # fmt: skip
 
 

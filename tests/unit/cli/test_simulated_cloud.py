@@ -70,6 +70,8 @@ class Cloud:
             user_domain_name="Default",
             project_domain_name="Default",
             region_name="RegionOne",
+            load_yaml_config=False,  # the user's own clouds are none of a test's business
+            load_envvars=False,
         )
 
 
