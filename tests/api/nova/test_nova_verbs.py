@@ -313,3 +313,31 @@ def test_events_are_the_steps_of_the_saga(cloud):
     assert "hostId" not in event and "details" not in event
     missing = f"/servers/{server_id}/os-instance-actions/req-none"
     assert cloud("GET", missing).status == 404
+
+
+def test_events_tell_tries_what_was_undone_and_where(cloud):
+    server_id = cloud.up()
+    act(cloud, server_id, "os-stop")
+    saga = cloud.sagas(server_id)[-1]
+    steps = (
+        {"name": "find", "state": "undone", "tries": 1, "result": '{"host": "two"}',
+         "finished_at": 2.0, "undone_at": 9.0},
+        {"name": "power", "state": "done", "tries": 3, "result": "{}", "finished_at": 3.0},
+        {"name": "tell", "state": "undone", "tries": 2, "error_code": "x", "error_text": "No.",
+         "error_detail": "inside", "undone_at": 8.0},
+    )  # fmt: skip
+    with cloud.deps.cell1.write() as tx:
+        for position, step in enumerate(steps):
+            tx.insert(
+                cloud.deps.saga_store.steps, saga_id=saga.id, round=0, position=position,
+                undo_tries=0, started_at=1.0, **step,
+            )  # fmt: skip
+    request = actions(cloud, server_id)["instanceActions"][0]["request_id"]
+    path = f"/servers/{server_id}/os-instance-actions/{request}"
+    tell, power, find = cloud("GET", path, version="2.84", token="admin")["instanceAction"]["events"]
+    assert (find["result"], find["details"], find["host"]) == (
+        "Success", "Undone, since a later step failed.", "two",
+    )  # fmt: skip
+    assert (power["result"], power["details"], power["host"]) == ("Success", "Tried 3 times.", "two")
+    assert (tell["result"], tell["details"]) == ("Error", "No. Tried 2 times.")
+    assert tell["traceback"] == "inside"
