@@ -76,6 +76,8 @@ class Cloud:
             user_domain_name="Default",
             project_domain_name="Default",
             region_name="RegionOne",
+            load_yaml_config=False,
+            load_envvars=False,
         )
 
 
