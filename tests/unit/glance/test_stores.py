@@ -9,6 +9,7 @@ import sys
 import pytest
 from small_swift import SmallSwift
 
+from gureum.glance.drivers import file
 from gureum.glance.drivers.base import NoRoom, ReadOnly, StoreFault
 from gureum.glance.drivers.fetch import Fetcher, Filters
 from gureum.glance.drivers.file import FileStore
@@ -275,6 +276,20 @@ def test_full_disk_is_no_room_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(NoRoom), store.begin() as upload:
         upload.write(b"x")
+        upload.seal()
+    assert list((tmp_path / "images" / ".uploads" / store.holder).iterdir()) == []
+
+
+def test_error_of_an_early_sync_is_told_when_the_file_is_sealed(tmp_path, monkeypatch):
+    store = FileStore(tmp_path / "images")
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(file, "_SYNC_BYTES", 4)
+    monkeypatch.setattr(os, "fdatasync", full)
+    with pytest.raises(NoRoom), store.begin() as upload:
+        upload.write(b"12345")
         upload.seal()
     assert list((tmp_path / "images" / ".uploads" / store.holder).iterdir()) == []
 

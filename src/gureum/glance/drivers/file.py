@@ -14,6 +14,7 @@ import io
 import os
 import shutil
 import socket
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES)
 CHUNK_BYTES = 1 << 20
 _COPY_BYTES = 1 << 30
+_SYNC_BYTES = 64 << 20
+"""So many bytes are brought to the disk while the next ones come."""
 
 
 @contextlib.contextmanager
@@ -51,6 +54,9 @@ class FileUpload(Upload):
     def __init__(self, store: FileStore, path: Path) -> None:
         self._store = store
         self._path = path
+        self._unsynced_bytes = 0
+        self._syncing: threading.Thread | None = None
+        self._fault: OSError | None = None
         with _room():
             self._file = path.open("xb", buffering=0)
 
@@ -59,6 +65,26 @@ class FileUpload(Upload):
         with _room():
             while view:
                 view = view[self._file.write(view) :]
+        self._unsynced_bytes += len(chunk)
+        if self._unsynced_bytes >= _SYNC_BYTES and not self._is_syncing():
+            self._unsynced_bytes = 0
+            self._syncing = threading.Thread(target=self._sync, name="image-sync", daemon=True)
+            self._syncing.start()
+
+    def _is_syncing(self) -> bool:
+        return self._syncing is not None and self._syncing.is_alive()
+
+    def _sync(self) -> None:
+        """Bring bytes to the disk while others still come. The kernel tells of an error once only."""
+        try:
+            os.fdatasync(self._file.fileno())
+        except OSError as error:
+            self._fault = error
+
+    def _wait(self) -> None:
+        if self._syncing is not None:
+            self._syncing.join()
+            self._syncing = None
 
     def copy(self, source: Path) -> None:
         """Add the bytes of a file, in the kernel."""
@@ -67,7 +93,10 @@ class FileUpload(Upload):
                 pass
 
     def seal(self) -> Path:
+        self._wait()
         with _room():
+            if self._fault is not None:
+                raise self._fault
             os.fsync(self._file.fileno())
         self._file.close()
         return self._path
@@ -78,6 +107,7 @@ class FileUpload(Upload):
             _sync_folder(self._store.folder)
 
     def drop(self) -> None:
+        self._wait()
         self._file.close()
         self._path.unlink(missing_ok=True)
 

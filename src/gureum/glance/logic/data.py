@@ -35,7 +35,7 @@ from gureum.glance.errors import (
 )
 from gureum.glance.inspector.check import NotAsClaimed, check
 from gureum.glance.logic.deps import Deps
-from gureum.glance.logic.hashing import Hasher
+from gureum.glance.logic.hashing import Beside, Hasher
 from gureum.glance.logic.limits import Allowed
 from gureum.glance.model import (
     ACTIVE,
@@ -249,17 +249,18 @@ def _limit(
 
 
 def _receive(part: Upload, stream: BodyStream, limit: int, algorithm: str) -> Digest:
-    with Hasher(algorithm) as hasher:
+    with Hasher(algorithm) as hasher, Beside("writer", part.write) as writer:
         try:
             for chunk in stream.chunks():
                 hasher.feed(chunk)
                 if hasher.size > limit:
                     raise ImageTooLarge(limit=limit)
-                part.write(chunk)
+                writer.feed(chunk)
         except ConnectionError as error:
             raise UploadCut() from error
         if stream.length is not None and stream.length != hasher.size:
             raise UploadCut()
+        writer.end()
         return hasher.result()
 
 
