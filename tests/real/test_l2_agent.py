@@ -65,6 +65,24 @@ def test_a_port_without_a_wish_reaches_nobody(lab: Lab) -> None:
     assert not stranger.pings(one.ip, count=1)
 
 
+def test_an_audit_names_ports_and_flows_that_differ_and_mends_them(lab: Lab) -> None:
+    one = lab.guest("1", "10.9.0.1", "red")
+    two = lab.guest("2", "10.9.0.2", "red")
+    agent = lab.agent
+    assert agent is not None
+    assert agent.inspect().items == ()
+    stranger = Guest("9", "10.9.0.9", "fa:16:3e:00:00:09", "nobody-wants-it")
+    lab.guests.append(stranger)
+    lab.plug(stranger, is_guest=False)
+    eventually(lambda: agent.inspect().items != (), 10.0)
+    l2lab.run("ovs-ofctl", "-O", "OpenFlow14", "del-flows", lab.bridge, "table=0")
+    kinds = {(item.kind, item.fault) for item in agent.inspect().items}
+    assert {("switch-port", "extra"), ("flows", "missing")} <= kinds
+    assert agent.mend() == []
+    eventually(lambda: agent.inspect().items == (), 10.0)
+    assert one.pings(two.ip)
+
+
 def test_vlan_network_meets_its_tag_on_the_provider_bridge(lab: Lab) -> None:
     lab.server.put("networks", L2Network("vlan", "vlan", 1500, "physnet", 101))
     one = lab.guest("1", "10.9.1.1", "vlan")

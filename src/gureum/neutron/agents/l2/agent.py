@@ -33,6 +33,7 @@ from gureum.neutron.agents.ovs.edit import Edit
 from gureum.neutron.agents.ovs.flows import Applied, Flow, FlowTable, flush_zone
 from gureum.neutron.agents.ovs.ovsdb import Interface, Ovsdb
 from gureum.neutron.agents.ovs.watch import SwitchWatch, bridge_socket
+from gureum.neutron.agents.plumbing.ovsports import OWNER
 
 log = logs.get(__name__)
 
@@ -90,6 +91,7 @@ class OvsAgent(Agent):
         # Networks with ports here, and whether some of them have MACs that must be learned.
         self._shapes: dict[str, bool | None] = {}
         self._wait_for_state: set[str] = set()
+        self._sweep = False
         self._asked_by: dict[str, dict[str, str | None]] = {}
 
     # --- Agent ------------------------------------------------------------------------------------
@@ -167,6 +169,7 @@ class OvsAgent(Agent):
     ) -> list[Problem]:
         dirty = self._dirty(book, changes, moved)
         self._look_for_unknown(book, devices)
+        self._sweep_ports(book)
         self._refresh_uplinks(book, dirty)
         problems: list[Problem] = []
         if dirty:
@@ -191,8 +194,9 @@ class OvsAgent(Agent):
     # --- an audit's look -----------------------------------------------------------------------
 
     def doubt(self) -> None:
-        """Read the switch's flows again in the next pass."""
+        """Read the switch's flows again in the next pass, and take off ports that nobody has."""
         self._table.doubt()
+        self._sweep = True
 
     def look(self, book: StateBook) -> tuple[list[FoundItem], int]:
         """Compare flows with the switch's own, and its ports with the wanted ones."""
@@ -272,6 +276,19 @@ class OvsAgent(Agent):
         if unknown - self._wait_for_state:
             self.wake(fetch=True)
         self._wait_for_state = unknown
+
+    def _sweep_ports(self, book: StateBook) -> None:
+        """When an audit asked for it: remove ports of nothing. Guests' and other agents' stay."""
+        bridge = self._ovsdb.bridge(self.options.integration_bridge)
+        sweep, self._sweep = self._sweep, False
+        if not sweep or bridge is None:
+            return
+        for interface in bridge.interfaces.values():
+            port_id = interface.port_id
+            owned = interface.is_guest or OWNER in interface.external_ids
+            if port_id is not None and book.get(_PORT, port_id) is None and not owned:
+                log.warning("port of nothing is removed", port=interface.name, port_id=port_id)
+                self._ovsdb.unplug(bridge.name, interface.name)
 
     # --- bridges ----------------------------------------------------------------------------------
 
