@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import random
+import re
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -44,6 +46,7 @@ class Context:
     audit_ids: tuple[str, ...] = ()
     base_url: str = ""
     if_match: str | None = None
+    access_rules: tuple[tuple[str, str, str], ...] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -77,6 +80,19 @@ class Context:
             self.audit_ids,
             base_url,
             if_match,
+            self.access_rules,
+        )
+
+    def may_call(self, service_type: str, method: str, path: str) -> bool:
+        """Whether the token's access rules (service type, method, path pattern) allow a request.
+
+        A token without such rules allows every one, and so does a service that acts for the caller.
+        """
+        if self.access_rules is None or "service" in self.service_roles:
+            return True
+        return any(
+            kind == service_type and verb == method and _pattern(rule).fullmatch(path) is not None
+            for kind, verb, rule in self.access_rules
         )
 
     @property
@@ -92,6 +108,19 @@ class Context:
     def is_admin(self) -> bool:
         """Whether the caller holds the admin role in its scope."""
         return "admin" in self.roles
+
+
+@functools.lru_cache(1000)
+def _pattern(rule: str) -> re.Pattern[str]:
+    """Return the pattern of a path: `*` and `{name}` stand for one part of it, `**` for any number."""
+    parts = re.split(r"(\*\*|\*|\{[^}/]*\})", rule)
+    wild = {"**": ".*"}
+    return re.compile(
+        "".join(
+            wild.get(part, "[^/]+") if index % 2 else re.escape(part)
+            for index, part in enumerate(parts)
+        )
+    )
 
 
 def new_request_id() -> str:

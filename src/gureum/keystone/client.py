@@ -286,7 +286,16 @@ def context_of(token: Mapping[str, Any], request_id: str = "") -> Context:
         is_admin_project=token.get("is_admin_project", True),
         expires_at=read_time(token["expires_at"]) if token.get("expires_at") else None,
         audit_ids=tuple(token.get("audit_ids", ())),
+        access_rules=_access_rules(token.get("application_credential")),
     )
+
+
+def _access_rules(credential: Any) -> tuple[tuple[str, str, str], ...] | None:
+    """Return what an application credential may call; None when it is not limited."""
+    rules = (credential or {}).get("access_rules")
+    if rules is None:
+        return None
+    return tuple((rule["service"], rule["method"], rule["path"]) for rule in rules)
 
 
 def read_time(text: str) -> datetime:

@@ -299,6 +299,8 @@ class Dispatcher:
         else:
             service_token = request.headers.get("x-service-token")
             ctx = self._authenticator.authenticate(token, service_token, request_id)
+            if not ctx.may_call(self.service.type, request.method, request.path):
+                raise Unauthorized()
         return ctx.for_request(request_id, global_id, base, request.headers.get("if-match"))
 
     def _body(self, request: Request, candidates: Sequence[Operation]) -> tuple[Any, Operation]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gureum.core.context import Context
 from gureum.core.db import Tx
-from gureum.core.spec import Operation, Struct, operation
+from gureum.core.spec import BadRequest, Forbidden, Operation, Struct, operation
 from gureum.keystone.api.roles import Role
 from gureum.keystone.api.shapes import shown
 from gureum.keystone.errors import Missing
@@ -61,6 +61,17 @@ def _targeter(kind: str, actor_kind: str) -> Callable[..., dict[str, Any]]:
     return target_of
 
 
+def _check_domain(kind: str, loaded: _Loaded) -> None:
+    """Refuse a role of a domain outside of that. Raises: BadRequest, Forbidden."""
+    own = loaded.role.domain_id
+    if not own:
+        return
+    if kind == "system":
+        raise BadRequest("A role of a domain cannot be granted on the system.")
+    if own != (loaded.target.id if kind == "domain" else loaded.target.domain_id):
+        raise Forbidden("A role of a domain can be granted in that domain only.")
+
+
 class _Roles(Struct, extra="keep"):
     """Roles of a grant list."""
 
@@ -95,6 +106,7 @@ def _make(kind: str, actor_kind: str, inherited: bool) -> list[Operation]:
             raise Missing(kind="role assignment with role", id=loaded.role.id)
 
     def create_grant(ctx: Context, tx: Tx, loaded: _Loaded) -> None:
+        _check_domain(kind, loaded)
         assignments.grant(tx, *key(loaded), loaded.role.id, inherited)
         entities.bump(tx)
 

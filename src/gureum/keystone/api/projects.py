@@ -12,7 +12,7 @@ from gureum.core.spec import BadRequest, Boolean, Id, Json, ListOf, Reply, Strin
 from gureum.keystone.api import shapes
 from gureum.keystone.api.shapes import ListQuery, Options, shown
 from gureum.keystone.errors import Duplicate, Missing
-from gureum.keystone.logic import domains, projects
+from gureum.keystone.logic import domains, effective, projects
 from gureum.keystone.logic.common import load
 from gureum.keystone.store import assignments, entities, tables
 
@@ -194,7 +194,10 @@ def _tag_conditions(query: ListQuery) -> list[sa.ColumnElement[bool]]:
     errors=(Missing,),
 )
 def show_project(ctx: Context, tx: Tx, project: Any, query: ProjectQuery) -> Any:
-    """Show a project, on demand with its parents and children."""
+    """Show a project, on demand with its parents and children; in lists those that one has a role in."""
+    for kin in ("parents", "subtree"):
+        if query.has(f"{kin}_as_list") and query.has(f"{kin}_as_ids"):
+            raise BadRequest(f"{kin}_as_list and {kin}_as_ids cannot be asked for together.")
     out = _shown(ctx, tx, project)
     if _is_domain(project):
         return out
@@ -214,8 +217,13 @@ def show_project(ctx: Context, tx: Tx, project: Any, query: ProjectQuery) -> Any
 
 
 def _listed(ctx: Context, tx: Tx, rows: list[Any]) -> list[Any]:
-    """Show relatives in which the caller has a role (an administrator: all)."""
-    return [{"project": Project.render(_shown(ctx, tx, row))} for row in rows]
+    """Show relatives in which the caller has a role."""
+    claims = tx.deps.provider.read(ctx.token or "", tx)
+    group_ids = claims.group_ids if claims is not None else ()
+    reached = effective.reachable_projects(tx, ctx.user_id or "", group_ids)
+    known = {row.id for row in reached}
+    kin = [row for row in rows if row.id in known]
+    return [{"project": Project.render(_shown(ctx, tx, row))} for row in kin]
 
 
 def _nested_parents(project: Any, above: list[Any]) -> Any:

@@ -86,13 +86,16 @@ def _wanted(item: Found, query: Any, projects: list[str]) -> bool:
 
 
 def _expand(tx: Tx, found: list[Found]) -> list[Found]:
+    r = tables.roles.c
+    of_domains = {row.id for row in tx.all(sa.select(r.id).where(r.domain_id != ""))}
     out: dict[Found, None] = {}
     implied: dict[str, list[str]] = {}
     members: dict[str, list[str]] = {}
     below: dict[tuple[str, str], list[str]] = {}
     for item in found:
         if item.role_id not in implied:
-            implied[item.role_id] = store.with_implied(tx, [item.role_id])
+            everything = store.with_implied(tx, [item.role_id])
+            implied[item.role_id] = [id for id in everything if id not in of_domains]
         if item.actor_type == "group" and item.actor_id not in members:
             m = tables.memberships.c
             rows = tx.all(sa.select(m.user_id).where(m.group_id == item.actor_id))

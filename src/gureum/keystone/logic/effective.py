@@ -36,8 +36,9 @@ def roles_in(
     direct = [row.role_id for row in rows if _counts(row, scope, scope_id, domain_id, above)]
     if not direct:
         return []
-    found = entities.by_ids(tx, tables.roles, expand(tx, direct))
-    return sorted(found.values(), key=lambda role: role.name)
+    found = entities.by_ids(tx, tables.roles, expand(tx, direct)).values()
+    # a role of a domain only stands for what it implies: its name means nothing to services
+    return sorted((role for role in found if not role.domain_id), key=lambda role: role.name)
 
 
 def _counts(row: Any, scope: str, scope_id: str, domain_id: str | None, above: set[str]) -> bool:
