@@ -1,7 +1,15 @@
 """What may never be left behind, whatever was killed or cut: compared between every part of a cloud."""
 
+import itertools
+
 import sqlalchemy as sa
 
+from gureum.audit import allocations as audit_allocations
+from gureum.audit import hosts as audit_hosts
+from gureum.audit import network as audit_network
+from gureum.audit import servers as audit_servers
+from gureum.audit import verbs as audit_verbs
+from gureum.audit.world import SagaLog, World, read_servers
 from gureum.neutron.store import tables as net
 from gureum.nova.ports import NIC_KEY
 from gureum.nova.store.tables import (
@@ -11,6 +19,7 @@ from gureum.nova.store.tables import (
     server_nics,
     servers,
 )
+from gureum.placement.client import PlacementClient
 from gureum.placement.store import tables as place
 
 SETTLED = ("active", "stopped", "paused", "suspended")
@@ -28,7 +37,7 @@ def stranded(cloud):
                     found.append(f"server {row.id} lives in two cells")
                 rows[row.id] = (cell, row)
     found += _mappings(cloud, rows) + _allocations(cloud, rows) + _guests(cloud, rows)
-    found += _ports(cloud, rows) + _network(cloud)
+    found += _ports(cloud, rows) + _network(cloud) + _audit(cloud)
     for server_id, (_, row) in rows.items():
         if row.vm_state not in (*SETTLED, "error"):
             found.append(f"server {server_id} is {row.vm_state} and nothing works on it")
@@ -112,8 +121,8 @@ def _ports(cloud, rows):
             found.append(f"port {port.id} of {port.device_id} is not known to Nova")
         elif row.vm_state in SETTLED and bound.get(port.id) != row.host:
             found.append(f"port {port.id} is bound on {bound.get(port.id)}, the server is on {row.host}")
-        if row is not None and row.vm_state in SETTLED and row.host in cloud.drivers:
-            plugged = cloud.drivers[row.host].ports_of(row.id)
+        if row is not None and row.vm_state in SETTLED and row.id in cloud.guests():
+            plugged = cloud.drivers[cloud.guests()[row.id]].ports_of(row.id)
             if port.id not in plugged:
                 found.append(f"port {port.id} is not plugged into {row.id}")
     found += [f"Nova keeps port {port} of {owner}, which Neutron does not know"
@@ -124,6 +133,26 @@ def _ports(cloud, rows):
                       for port in driver.ports_of(state.guest_id)
                       if (state.guest_id, port) not in there]
     return found
+
+
+def _audit(cloud):
+    """What `gureum audit` finds between the databases and the hosts' drivers of this cloud."""
+    network = cloud.session.databases["network"]
+    world = World(
+        nova=cloud.deps, sagas=cloud.store, neutron=network, glance=network, keystone=network,
+        placement=PlacementClient(cloud.session), network_state=None, network_agent=None,
+        session=cloud.session, grace_s=0.0,
+        logs=tuple(SagaLog(name, database, cloud.store) for name, database in cloud.cells.items()),
+    )
+    found = read_servers(world)
+    seen, silent = audit_hosts.inspect(world)
+    compared = itertools.chain(
+        audit_servers.compare(world, found), audit_allocations.compare(world, found),
+        audit_network.compare(world, found), audit_verbs.compare(world),
+        audit_hosts.compare(world, found, seen),
+    )
+    return [f"audit: {one.kind} {one.id} at {one.where}: {one.why}" for one in compared] + [
+        f"audit could not look: {one}" for one in silent]
 
 
 def _network(cloud):
