@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import benchpath  # noqa: F401 (first: it makes incloud importable)
 import pytest
+import seed
 from counting import Meter, Work
 from growth import NOVA, PLACEMENT, SETTINGS, Growing
 from incloud import APIS, InCloud
@@ -268,6 +269,20 @@ def test_making_one_more_costs_what_the_first_cost(asked):
                 now.steps,
             )
     assert grown == {}
+
+
+def test_page_of_servers_is_entered_at_its_marker(asked):
+    cloud, _, _ = asked
+    seed.servers(cloud.cloud, range(1000, 1600), [cloud.growing.net], 10, each=1)
+    pages, marker = [], ""
+    for _ in range(50):
+        query = f"?limit=10{marker}"
+        pages.append(query)
+        body = cloud.cloud.call("GET", "compute", f"/servers{query}")
+        marker = "&marker=" + body["servers"][-1]["id"]
+    second = cloud.ask("nova", "/servers", pages[1]).work
+    last = cloud.ask("nova", "/servers", pages[-1]).work
+    assert last.steps <= second.steps + 100
 
 
 @pytest.mark.parametrize(

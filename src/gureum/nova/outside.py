@@ -126,8 +126,10 @@ class Networks(Protocol):
         """Return the ports of the ids that the caller can see."""
         ...
 
-    def ports_of_servers(self, ctx: Context, server_ids: Sequence[str]) -> list[PortFacts]:
-        """Return the ports whose device is one of the servers."""
+    def ports_of_servers(
+        self, ctx: Context, server_ids: Sequence[str], *, grouped: bool = False
+    ) -> list[PortFacts]:
+        """Return the ports whose device is one of the servers; with `grouped` no more than groups."""
         ...
 
     def groups(
@@ -159,6 +161,7 @@ _FIELDS = {
 }  # fmt: skip
 """What is read of each noun: the network service looks up no more."""
 _NAMES = ("id", "name", "project_id")
+_GROUPED = ("id", "network_id", "device_id", "security_groups")
 
 
 def _json(reply: HttpReply, what: str) -> Any:
@@ -258,8 +261,12 @@ class NeutronNetworks:
     def ports(self, ctx: Context, ids: Sequence[str]) -> list[PortFacts]:
         return [_port(row) for row in self._by_ids(ctx, "ports", "id", ids)]
 
-    def ports_of_servers(self, ctx: Context, server_ids: Sequence[str]) -> list[PortFacts]:
-        return [_port(row) for row in self._by_ids(ctx, "ports", "device_id", server_ids)]
+    def ports_of_servers(
+        self, ctx: Context, server_ids: Sequence[str], *, grouped: bool = False
+    ) -> list[PortFacts]:
+        more = {"fields": _GROUPED} if grouped else {}
+        rows = self._by_ids(ctx, "ports", "device_id", server_ids, **more)
+        return [_port(row) for row in rows]
 
     def groups(
         self,

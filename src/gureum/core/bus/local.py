@@ -34,15 +34,19 @@ class Router:
     comes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, lasting: bool = False) -> None:
+        """lasting: what an endpoint matches never changes, so that it need not be asked each time."""
         self._lock = threading.Lock()
         self._endpoints: list[Endpoint] = []
+        self._lasting = lasting
+        self._matching: dict[tuple[str, str | None], list[Endpoint]] = {}
         self._pending: dict[str, Delivery] = {}
         self._turn = itertools.count()
 
     def add(self, endpoint: Endpoint) -> None:
         """Add an endpoint and give it what waited for it."""
         with self._lock:
+            self._matching.clear()
             self._endpoints.append(endpoint)
             ready = [
                 delivery
@@ -58,6 +62,7 @@ class Router:
     def remove(self, endpoint: Endpoint) -> None:
         """Forget an endpoint; removing it twice is fine."""
         with self._lock:
+            self._matching.clear()
             self._endpoints = [known for known in self._endpoints if known is not endpoint]
 
     def pick(self, topic: str, host: str | None) -> Endpoint | None:
@@ -66,7 +71,11 @@ class Router:
             return self._pick(topic, host)
 
     def _pick(self, topic: str, host: str | None) -> Endpoint | None:
-        matching = [known for known in self._endpoints if known.matches(topic, host)]
+        matching = self._matching.get((topic, host)) if self._lasting else None
+        if matching is None:
+            matching = [known for known in self._endpoints if known.matches(topic, host)]
+            if self._lasting and matching:
+                self._matching[topic, host] = matching
         return matching[next(self._turn) % len(matching)] if matching else None
 
     def route(self, delivery: Delivery) -> None:
@@ -132,7 +141,7 @@ class LocalBus(Bus):
     """All services and clients in one process. Serialises like every other transport."""
 
     def __init__(self) -> None:
-        self._router = Router()
+        self._router = Router(lasting=True)
         self._services: list[Service] = []
 
     def _attach(self, service: Service) -> None:

@@ -34,6 +34,11 @@ def sorted_after(
     marker: the values of the key columns of the last row of the page before.
     """
     if marker is not None:
+        first = keys[0]
+        if len(keys) > 1 and marker[0] is not None and not getattr(first.column, "nullable", False):
+            # Says nothing new, but is a range that an index can be entered at: the alternatives are not.
+            bound = first.column <= marker[0] if first.descending else first.column >= marker[0]
+            statement = statement.where(bound)
         statement = statement.where(_after(keys, marker))
     statement = statement.order_by(*_order(tuple(keys)))
     return statement if limit is None else statement.limit(limit)

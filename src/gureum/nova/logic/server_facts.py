@@ -157,7 +157,7 @@ def _security_groups(
     ctx: Context, deps: Deps, server_ids: Sequence[str]
 ) -> dict[str, list[str]] | None:
     try:
-        ports = deps.networks.ports_of_servers(ctx, server_ids)
+        ports = deps.networks.ports_of_servers(ctx, server_ids, grouped=True)
         ids = sorted({group_id for port in ports for group_id in port.security_groups})
         names = (
             {group.id: group.name for group in deps.networks.groups(ctx, ids=ids, named=True)} if ids else {}
