@@ -41,8 +41,11 @@ def _b64(data: bytes) -> str:
 
 
 def _unb64(text: str) -> bytes:
-    """Raises: ValueError."""
-    return base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+    """Decode the one spelling that `_b64` writes. Raises: ValueError."""
+    data = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+    if _b64(data) != text:
+        raise ValueError("another spelling of the same bytes")
+    return data
 
 
 # -- jws -------------------------------------------------------------------------------------------
@@ -249,7 +252,7 @@ class PkiProvider:
         der = self._certificates.sign(content, serialization.Encoding.DER)
         if self.name == "pkiz":
             return "PKIZ_" + base64.urlsafe_b64encode(zlib.compress(der, 6)).decode()
-        return base64.b64encode(der).decode().replace("/", "-")
+        return _classic(der)
 
     def read(self, token: str, tx: Tx | None = None) -> TokenClaims | None:
         """Return what a token says, or None when it is not ours."""
@@ -263,17 +266,23 @@ class PkiProvider:
             return None
 
 
+def _classic(der: bytes) -> str:
+    """Return a document as tokens of the form pki write it."""
+    return base64.b64encode(der).decode().replace("/", "-")
+
+
 def document_of(token: str) -> bytes | None:
     """Return the CMS document of a pki or pkiz token, or None when it has not that form."""
     if not 40 <= len(token) <= _MAX_TOKEN or not token.isascii():
         return None
     try:
         if token.startswith("PKIZ_"):
-            packed = base64.b64decode(token[5:], b"-_", validate=True)
+            packed = _unb64(token[5:].rstrip("="))
             unpacker = zlib.decompressobj()
             der = unpacker.decompress(packed, _MAX_DOCUMENT)
-            return der if unpacker.eof else None
-        return base64.b64decode(token.replace("-", "/"), validate=True)
+            return der if unpacker.eof and not unpacker.unused_data else None
+        der = base64.b64decode(token.replace("-", "/"), validate=True)
+        return der if _classic(der) == token else None
     except (ValueError, zlib.error):
         return None
 
