@@ -1,6 +1,7 @@
 """Whose a domain is, and what is wrong with a card's host side."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,11 +9,18 @@ from typing import Any
 import libvirt
 import pytest
 
+from gureum.core.bus.contract import AgentError
 from gureum.core.runner import FakeRunner
 from gureum.nova.agent.config import LibvirtOptions
 from gureum.nova.drivers.libvirt import domains
 from gureum.nova.drivers.libvirt.domain_xml import NAMESPACE
-from gureum.nova.drivers.libvirt.inspect import TAP_GONE, Card, cards_of, trouble_of
+from gureum.nova.drivers.libvirt.inspect import (
+    TAP_GONE,
+    Card,
+    HostLook,
+    cards_of,
+    trouble_of,
+)
 from gureum.nova.drivers.libvirt.vif import SwitchPort, Vifs
 
 GUEST = "5e000000-0000-4000-8000-000000000001"
@@ -103,6 +111,23 @@ def test_card_is_well_only_with_its_tap_on_its_bridge_under_its_ports_name(tmp_p
     assert trouble_of(card(), elsewhere, tmp_path) == "its tap is not on br-int"
     other = {card().device: SwitchPort("br-int", GUEST, GUEST)}
     assert "another port's" in trouble_of(card(), other, tmp_path)
+
+
+def test_card_that_its_guest_does_not_let_go_is_not_tried_every_round(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tried: list[str] = []
+    two = [(GUEST, [card()]), ("other", [card()])]
+    look = HostLook(tmp_path, SimpleNamespace(call=lambda ask: two), Vifs(LibvirtOptions(), FakeRunner()))
+
+    def replug(guest_id: str, bad: Card) -> None:
+        tried.append(guest_id)
+        raise AgentError("card_stays", "reboot it")
+
+    monkeypatch.setattr(look, "_replug", replug)
+    for _ in range(3):
+        assert look.mend(set(), lambda guest_id: nullcontext(), lambda guest_id: False) == 0
+    assert tried == [GUEST]
 
 
 def test_ports_of_the_switch_are_read_with_bridge_and_marks() -> None:

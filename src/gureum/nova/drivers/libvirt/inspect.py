@@ -29,6 +29,10 @@ NET = Path("/sys/class/net")
 TAP_GONE = "its tap is gone"
 _UNPLUG_S = 20.0
 _LOOK_S = 0.5
+_PATIENCE_S = 5.0
+"""After so long one round of mending ends."""
+_AGAIN_S = 300.0
+"""When a card is tried again that its guest did not let go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class HostLook:
         self._home = home
         self._connection = connection
         self._vifs = vifs
+        self._again_at: dict[str, float] = {}
 
     def look(self, folders: set[str]) -> tuple[list[FoundGuest], list[FoundPart]]:
         """Return guests, and parts without one; `folders` are the ids that have a folder."""
@@ -199,14 +204,20 @@ class HostLook:
         )
         if not any(cards for _, cards in running):
             return 0
-        ports, count = self._vifs.switch_ports(), 0
+        ports, count, began = self._vifs.switch_ports(), 0, time.monotonic()
         for guest_id, cards in running:
-            bad = [card for card in cards if trouble_of(card, ports)]
+            bad = [card for card in cards if trouble_of(card, ports) and self._may_try(card)]
             if not bad or busy(guest_id):
                 continue
             with hold(guest_id):
                 count += sum(self._mend_card(guest_id, card) for card in bad)
+            if time.monotonic() - began > _PATIENCE_S:
+                break  # whoever asked has a heartbeat to send; the others have their turn next
         return count
+
+    def _may_try(self, card: Card) -> bool:
+        """Whether a card was not tried in vain lately: a guest that does not let it go costs time."""
+        return time.monotonic() >= self._again_at.get(card.device, 0.0)
 
     def _running(self, connection: Any, folders: set[str]) -> list[tuple[str, list[Card]]]:
         found = []
@@ -227,7 +238,9 @@ class HostLook:
                 self._vifs.put_on_bridge(card.device, card.bridge, card.port_id, card.mac, guest_id)
         except AgentError as error:
             LOG.error("card is not mended", server_id=guest_id, tap=card.device, error=str(error))
+            self._again_at[card.device] = time.monotonic() + _AGAIN_S
             return False
+        self._again_at.pop(card.device, None)
         LOG.warning("card is mended", server_id=guest_id, tap=card.device, trouble=trouble)
         return True
 
