@@ -114,7 +114,9 @@ class FakeNetworks:
         self.questions += 1
         return [port for port in self.known_ports.values() if port.id in ids]
 
-    def ports_of_servers(self, ctx: Context, server_ids: Sequence[str]) -> list[PortFacts]:
+    def ports_of_servers(
+        self, ctx: Context, server_ids: Sequence[str], *, grouped: bool = False
+    ) -> list[PortFacts]:
         self.questions += 1
         return [port for port in self.known_ports.values() if port.device_id in server_ids]
 
