@@ -12,6 +12,7 @@ from types import FrameType
 from gureum import presets
 from gureum.cli import place as places
 from gureum.cli.place import Unusable
+from gureum.core.run import give_back_memory
 from gureum.provision import settings
 from gureum.testing.cloud import Cloud, CloudFailed
 
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
         sys.setswitchinterval(0.0005)
         gc.collect()
         gc.freeze()
+        give_back_memory()
         _listen(cloud, stop)
         if args.openrc:
             _write_openrc(cloud, Path(args.openrc))

@@ -125,12 +125,25 @@ def _child(
     argv += ["--process-name", name, "--log-file", str(log), "--ready-file", str(ready), *words]
     env = {
         "PYTHONPATH": str(source),
-        "PYTHONDONTWRITEBYTECODE": "1",
+        **_bytecode(user, source),
         "MALLOC_ARENA_MAX": "2",  # many threads would else keep many heaps
         "PATH": os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin",
         "HOME": str(place.state_dir) if user else os.environ.get("HOME", "/"),
     }
     return Child(name, argv, str(log), str(ready), user, env)
+
+
+def _bytecode(user: str | None, source: Path) -> dict[str, str]:
+    """Let Python keep what it compiled beside the source where that is ours.
+
+    Without it every start of every process compiles the program anew, a second of work each. In somebody
+    else's folder root leaves nothing behind.
+    """
+    try:
+        ours = user is None and (source / "gureum").stat().st_uid == os.geteuid()
+    except OSError:
+        ours = False
+    return {"PYTHONDONTWRITEBYTECODE": "" if ours else "1"}
 
 
 def _own_source() -> Path:

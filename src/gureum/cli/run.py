@@ -5,6 +5,8 @@ import contextlib
 import ctypes
 import faulthandler
 import fcntl
+import gc
+import logging
 import os
 import signal
 import socket
@@ -171,6 +173,34 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 
 def _bootstrap(runtime: Runtime) -> None:
+    """In a process of its own where that is safe: what migrations need stays out of this one's memory.
+
+    Raises: SystemExit when it failed there; the log says how.
+    """
+    if threading.active_count() > 1:  # a thread that holds a lock would hold it for ever in the other
+        _bootstrap_here(runtime)
+        return
+    gc.freeze()  # a collection in the other process would copy every page that it looks at
+    pid = os.fork()
+    if pid == 0:
+        gc.disable()
+        code = 1
+        try:
+            _bootstrap_here(runtime)
+            runtime.close()
+            code = 0
+        except BaseException as error:
+            LOG.error("bootstrap failed", exc_info=error)
+            raise
+        finally:
+            logging.shutdown()
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    if status != 0:
+        raise SystemExit(1)
+
+
+def _bootstrap_here(runtime: Runtime) -> None:
     from gureum.provision.databases import bootstrap_all, migrate_all
 
     for line in migrate_all(runtime):

@@ -5,6 +5,8 @@ draining, ordered stop. Must not: know any component by name; the caller passes 
 Follows: docs/architecture.md, decisions 1 and 11.
 """
 
+import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -51,6 +53,16 @@ __all__ = [
 
 STOP_WAIT_S = 2.0
 """How long a stop waits for one component before it goes on with the next."""
+
+SETTLED_S = 60.0
+"""How long after its start a process is taken to have met its first of everything."""
+
+
+def give_back_memory() -> None:
+    """Hand to the system what starting up has freed; the C library would keep it."""
+    with contextlib.suppress(AttributeError, OSError):  # a library without it
+        ctypes.CDLL(None).malloc_trim(0)
+
 
 class Runtime:
     """What a component is handed: settings, databases, the bus, listeners, metrics.
@@ -264,7 +276,10 @@ class Process:
             gc.collect()
             gc.freeze()  # what start-up made stays for good: later collections need not look at it
             self._on_ready()
-            self.runtime.stopping.wait()
+            give_back_memory()
+            if not self.runtime.stopping.wait(SETTLED_S):
+                give_back_memory()
+                self.runtime.stopping.wait()
             return 0
         finally:
             self.stop()

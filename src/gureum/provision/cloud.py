@@ -166,6 +166,10 @@ def _program(cloud: Cloud, progress: Progress) -> str:
     cloud.python, cloud.source, text = runtime.prepare(
         cloud.runner, cloud.ledger, cloud.place, host.USER, cloud.source, progress
     )
+    if (cloud.source / "gureum").stat().st_uid == os.geteuid():
+        progress.at("compiling")  # its user may not write there, and would compile at each start
+        words = [str(cloud.python), "-m", "compileall", "-q", str(cloud.source / "gureum")]
+        cloud.runner.run(words, timeout_s=120, check=False)
     return text
 
 

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-import httpx
-
 from gureum.glance.drivers.base import StoreFault
+
+if TYPE_CHECKING:
+    import httpx
 
 CHUNK_BYTES = 1 << 20
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -84,16 +87,30 @@ class Fetcher:
         self._networks = [ipaddress.ip_network(text) for text in filters.networks]
         self._resolve = resolver
         self._max_redirects = max_redirects
-        self._http = httpx.Client(
-            timeout=timeout_s,
-            trust_env=False,
-            follow_redirects=False,
-            verify=ca_file if ca_file else True,
-        )
+        self._timeout_s = timeout_s
+        self._ca_file = ca_file
+        self._client: httpx.Client | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def _http(self) -> httpx.Client:
+        """The connections, made when the first URL is asked for: most clouds never do."""
+        import httpx
+
+        with self._lock:
+            if self._client is None:
+                self._client = httpx.Client(
+                    timeout=self._timeout_s,
+                    trust_env=False,
+                    follow_redirects=False,
+                    verify=self._ca_file if self._ca_file else True,
+                )
+            return self._client
 
     def close(self) -> None:
         """Close idle connections."""
-        self._http.close()
+        if self._client is not None:
+            self._client.close()
 
     def check(self, url: str) -> Place:
         """Return where a URL leads when the lists allow it; nothing is resolved yet. Raises: Refused."""
@@ -157,6 +174,8 @@ class Fetcher:
         raise Refused("URI does not pass filtering: too many redirects")
 
     def _get(self, place: Place, headers: Mapping[str, str]) -> tuple[httpx.Response, ExitStack]:
+        import httpx
+
         address = self._pin(place)
         parts = urlsplit(place.url)
         path = parts.path or "/"
@@ -217,6 +236,8 @@ class Opened:
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body. Raises: Unreachable."""
+        import httpx
+
         try:
             yield from self._answer.iter_raw(CHUNK_BYTES)
         except httpx.HTTPError as error:

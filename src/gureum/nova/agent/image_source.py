@@ -5,13 +5,14 @@ Follows: OpenStack Image API v2, "Images" and "Image data".
 """
 
 from collections.abc import Iterator
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from gureum.core import trace
 from gureum.nova.agent.contract import ImageAccess, ImageSpec, ImageUnavailable, ImageUnusable
 from gureum.nova.drivers.base import ImageSource
+
+if TYPE_CHECKING:
+    import httpx
 
 _CHUNK_BYTES = 1 << 20
 _KNOWN = frozenset(
@@ -31,8 +32,10 @@ class ImageApi(ImageSource):
         self,
         access: ImageAccess,
         timeout_s: float,
-        transport: httpx.BaseTransport | None = None,
+        transport: "httpx.BaseTransport | None" = None,
     ) -> None:
+        import httpx  # the fake driver reads no image
+
         base = access.endpoint.rstrip("/").removesuffix("/v2")
         self._client = httpx.Client(
             base_url=f"{base}/v2",
@@ -45,6 +48,8 @@ class ImageApi(ImageSource):
 
     def show(self, image_id: str) -> ImageSpec:
         """Return what the image service says of an image. Raises: ImageUnavailable, ImageUnusable."""
+        import httpx
+
         try:
             response = self._client.get(f"/images/{image_id}", headers=trace.headers())
         except httpx.HTTPError as error:
@@ -54,6 +59,8 @@ class ImageApi(ImageSource):
 
     def read(self, image_id: str) -> Iterator[bytes]:
         """Yield the image's bytes as they come."""
+        import httpx
+
         try:
             path = f"/images/{image_id}/file"
             with self._client.stream("GET", path, headers=trace.headers()) as response:
