@@ -524,3 +524,32 @@ def test_errors_are_html_for_those_who_do_not_ask_for_json(cloud):
     answer = ask("/v2/images/none", accept="application/json")
     assert answer.status == 404 and answer.body.startswith(b"{")
     assert ask("/v2/images").body.startswith(b"{")
+
+
+def test_pages_hold_own_public_and_shared_images_each_once(cloud):
+    made = []
+    for number in range(9):
+        kind = number % 3
+        token = "mine:member" if kind == 0 else "other:member"
+        if kind == 1:
+            image = cloud.create("ops:admin", name=str(number), visibility="public")
+        else:
+            image = cloud.create(token, name=str(number))
+        if kind == 2:
+            path = f"/v2/images/{image['id']}/members"
+            assert cloud.call("POST", path, {"member": "mine"}, token=token).status == 200
+            answer = cloud.call("PUT", f"{path}/mine", {"status": "accepted"})
+            assert answer.status == 200
+        made.append(image["id"])
+    mine = cloud.create("mine:admin", name="mine and public", visibility="public")
+    cloud.create("other:member", name="not for me")
+    for extra in ("", "&os_hidden=false&status=queued"):
+        seen, path = [], f"/v2/images?limit=3{extra}"
+        while path:
+            answer = cloud.call("GET", path).json()
+            assert len(answer["images"]) <= 3
+            seen += [image["id"] for image in answer["images"]]
+            path = answer.get("next")
+        assert sorted(seen) == sorted([*made, mine["id"]])
+    full = [image["id"] for image in cloud.call("GET", "/v2/images?limit=100").json()["images"]]
+    assert full == seen

@@ -45,6 +45,11 @@ SORTABLE = (
 )
 
 
+OWN = "own"
+_FEW = 500
+"""Up to so many images that are shared with a project are named in a query."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a list shall hold.
@@ -75,15 +80,26 @@ def page(tx: Tx, wanted: Wanted, marker: Image | None, limit: int) -> tuple[list
             order.append((name, True))
     keys = tuple(SortKey(images.c[_column(name)], descending) for name, descending in order)
     filters = _filters(wanted)
-    if marker is None and not filters and wanted.project_id is not None:
+    plain = marker is None and not filters and wanted.project_id is not None
+    given = {"project": wanted.project_id, "rows": limit + 1}
+    usual = order == [("created_at", True), ("id", True)]
+    in_parts = usual and wanted.visibility is None and not wanted.sees_all
+    query = sa.select(images).where(images.c.status != PENDING_DELETE, *filters)
+    after = None if marker is None else [getattr(marker, _column(name)) for name, _ in order]
+    rows: list[Any] = []
+    if in_parts:
+        if plain:
+            rows += tx.all(_first_part(OWN, keys), given)
+            rows += tx.all(_first_part(PUBLIC, keys), given)
+        parts = _shared_part(tx, wanted)
+        for part in parts if plain else (*_parts(wanted), *parts):
+            rows += tx.all(sorted_after(query.where(part), keys, after, limit + 1))
+        rows.sort(key=lambda row: (row.created_at, row.id), reverse=True)
+    elif plain:
         first = _first_page(wanted.sees_all, wanted.visibility, wanted.member_status, keys)
-        rows = tx.all(first, {"project": wanted.project_id, "rows": limit + 1})
+        rows += tx.all(first, given)
     else:
-        query = sa.select(images).where(
-            images.c.status != PENDING_DELETE, _visible(wanted), *filters
-        )
-        after = None if marker is None else [getattr(marker, _column(name)) for name, _ in order]
-        rows = tx.all(sorted_after(query, keys, after, limit + 1))
+        rows += tx.all(sorted_after(query.where(_visible(wanted)), keys, after, limit + 1))
     return complete(tx, rows[:limit], wanted.project_id), len(rows) > limit
 
 
@@ -96,6 +112,47 @@ def _first_page(
     wanted = Wanted(project, sees_all=sees_all, visibility=visibility, member_status=member_status)
     query = sa.select(images).where(images.c.status != PENDING_DELETE, _visible(wanted))
     return sorted_after(query, keys, None, None).limit(sa.bindparam("rows", type_=sa.Integer))
+
+
+@lru_cache(maxsize=16)
+def _first_part(which: str, keys: tuple[SortKey, ...]) -> sa.Select[Any]:
+    """Return the statement of the project's own images, or of public ones of others; made once."""
+    own, public = _parts(Wanted(sa.bindparam("project", type_=sa.String)))  # type: ignore[arg-type]
+    query = sa.select(images).where(
+        images.c.status != PENDING_DELETE, own if which == OWN else public
+    )
+    return sorted_after(query, keys, None, None).limit(sa.bindparam("rows", type_=sa.Integer))
+
+
+def _parts(wanted: Wanted) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Return what a user sees by default as parts that do not overlap and are read by an index each.
+
+    One condition with OR would make a database read and sort all that is seen for every page.
+    """
+    own = images.c.project_id == wanted.project_id
+    return own, sa.and_(images.c.visibility == PUBLIC, _of_others(wanted))
+
+
+def _of_others(wanted: Wanted) -> sa.ColumnElement[bool]:
+    if wanted.project_id is None:
+        return images.c.project_id.is_not(None)
+    return sa.or_(images.c.project_id.is_(None), images.c.project_id != wanted.project_id)
+
+
+def _shared_part(tx: Tx, wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+    """Return the part of images that others share with the project; none when there are none."""
+    if wanted.project_id is None:
+        return []
+    mine = sa.select(members.c.image_id).where(members.c.member_id == wanted.project_id)
+    if wanted.member_status != "all":
+        mine = mine.where(members.c.status == wanted.member_status)
+    ids = [row.image_id for row in tx.all(mine.limit(_FEW + 1))]
+    if not ids:
+        return []
+    among = images.c.id.in_(ids if len(ids) <= _FEW else mine)
+    # Not by the index of visibilities: nearly every image is shared.
+    shared = sa.func.coalesce(images.c.visibility, "") == SHARED
+    return [sa.and_(among, shared, _of_others(wanted))]
 
 
 def _column(name: str) -> str:
