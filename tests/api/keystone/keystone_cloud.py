@@ -1,9 +1,10 @@
 """A Keystone on a private database, called through its dispatcher."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
-from databases import fresh
+from databases import fresh, on_server
 
 from gureum.core.db.migrate import migrate
 from gureum.core.http.dispatch import Dispatcher
@@ -29,13 +30,22 @@ from gureum.keystone.logic.tokens import OwnTokens
 from gureum.keystone.logic.vault import Vault
 from gureum.keystone.service import SERVICE
 
+_POLICY = Policy(SERVICE.rules)
+_TEMPLATE: list[bytes] = []
+"""A new Keystone's database, once it has been made: the others of this run start from it."""
+
 
 class Cloud:
     """A caller of one Keystone."""
 
     def __init__(self, folder: Any, provider: str = "fernet") -> None:
-        self.db = fresh("keystone", f"sqlite:///{folder}/keystone.sqlite")
-        migrate(self.db, "gureum.keystone.store.migrations")
+        file = Path(folder) / "keystone.sqlite"
+        copied = bool(_TEMPLATE) and not on_server()
+        if copied:
+            file.write_bytes(_TEMPLATE[0])
+        self.db = fresh("keystone", f"sqlite:///{file}")
+        if not copied:
+            migrate(self.db, "gureum.keystone.store.migrations")
         self.keys = KeyRepository(str(folder / "keys"))
         self.keys.setup()
         options = KeystoneOptions(hash_memory_kib=8192, hash_time_cost=1)
@@ -69,9 +79,15 @@ class Cloud:
         self.db.deps = self.deps
         url = "http://127.0.0.1:8774/v2.1/%(project_id)s"
         entry = CatalogEntry("nova", "compute", url, url, url)
-        bootstrap(self.db, self.deps, Plan("secret", catalog=[entry], service_users={"nova": "np"}))
+        if not copied:
+            plan = Plan("secret", catalog=[entry], service_users={"nova": "np"})
+            bootstrap(self.db, self.deps, plan)
+            if not on_server():
+                with self.db.engine.connect() as connection:
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                _TEMPLATE.append(file.read_bytes())
         self.dispatcher = Dispatcher(
-            SERVICE, Policy(SERVICE.rules), OwnTokens(self.deps), {"": self.db}, self.deps
+            SERVICE, _POLICY, OwnTokens(self.deps), {"": self.db}, self.deps
         )
 
     def _provider(self, name: str) -> TokenProvider:
