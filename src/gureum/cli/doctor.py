@@ -13,7 +13,7 @@ from gureum.cli import status
 from gureum.cli.place import Place, Unusable, explain
 from gureum.core.config import CloudOptions, Config, ConfigError
 from gureum.core.runner import CommandError, Runner
-from gureum.provision import client, host, packages, supervisor
+from gureum.provision import client, daemons, host, packages, supervisor
 from gureum.provision.network import Outside
 from gureum.provision.options import InstallOptions
 
@@ -59,6 +59,8 @@ def examine(place: Place) -> list[Finding]:
             lambda: [_libvirt(runner)],
             lambda: [_switch(runner)],
         ]
+    if config is not None and config.get(InstallOptions).distributed:
+        checks.append(lambda: [_servers(config.get(InstallOptions).database)])
     found = [finding for check in checks for finding in check()] + findings
     if config is not None:
         found += _processes(place, config)
@@ -94,6 +96,14 @@ def _packages(runner: Runner) -> Finding:
         text = f"Debian packages missing: {', '.join(missing)}"
         return Finding(False, text, f"apt-get install --no-install-recommends {' '.join(missing)}")
     return Finding(True, f"all {len(packages.PACKAGES)} Debian packages are installed")
+
+
+def _servers(kind: str) -> Finding:
+    missing = daemons.missing(kind)
+    if missing:
+        text = f"Debian packages of the distributed form are missing: {', '.join(missing)}"
+        return Finding(False, text, f"apt-get install --no-install-recommends {' '.join(missing)}")
+    return Finding(True, f"{kind}, RabbitMQ and memcached are installed")
 
 
 def _libvirt(runner: Runner) -> Finding:

@@ -112,13 +112,16 @@ def missing(kind: str) -> list[str]:
 
 
 def account(name: str) -> str | None:
-    """The user that root starts a daemon as; None for anybody else."""
+    """The user that root starts a daemon as; None for anybody else. Raises: StepFailed."""
     if os.geteuid() != 0:
         return None
     try:
         pwd.getpwnam(ACCOUNTS[name])
-    except KeyError:
-        return "nobody"
+    except KeyError as error:
+        raise StepFailed(
+            f"the user {ACCOUNTS[name]} is missing, whom {name} runs as",
+            "Its Debian package makes it: install that again",
+        ) from error
     return ACCOUNTS[name]
 
 

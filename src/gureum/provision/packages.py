@@ -43,6 +43,7 @@ TEST_PACKAGES: dict[str, str] = {
     "busybox": "the DHCP client of a test's guest",
     "chromium": "the screen of a guest, as a person sees it",
     "mariadb-server": "every service's tables and sagas on MariaDB",
+    "memcached": "tokens known among processes; the distributed form",
     "postgresql": "every service's tables and sagas on PostgreSQL",
     "rabbitmq-server": "the bus on RabbitMQ",
     "tcpdump": "what really crosses a wire",
