@@ -120,7 +120,7 @@ def sweep(template, tmp_path, ask, judge):
         assert found["stranded"] == [], where
         judge(found, answered, where)
         shutil.rmtree(directory)
-    return points
+    print(f"{points} points, {len(range(1, points + 1, STRIDE))} rounds")
 
 
 @pytest.mark.parametrize("verb", VERBS)

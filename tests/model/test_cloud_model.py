@@ -3,8 +3,7 @@
 The cloud is the whole one of the chaos tests, in this process and without threads, so a sequence that failed
 fails again: `--hypothesis-seed=N` repeats a run, and a failure prints the blob that repeats it alone.
 What the model cannot know (a fault may make a verb fail or not) it keeps as the set of possible outcomes,
-and narrows it to what it sees once the cloud is idle. Bugs that were found are tests of their own:
-tests/chaos/test_found_by_the_model.py.
+and narrows it to what it sees once the cloud is idle. Bugs that it finds become named tests in tests/chaos.
 """
 
 import contextlib
