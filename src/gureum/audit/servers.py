@@ -128,7 +128,7 @@ def _remove_rows(database: Database, table: sa.Table, server_id: str) -> None:
     with database.write() as tx:
         gone = tx.scalar(sa.select(servers.c.id).where(servers.c.id == server_id)) is None
         if gone:
-            tx.delete(table, table.c.server_id == server_id)
+            tx.delete_by(table.c.server_id, server_id)
 
 
 def _tokens(world: World, found: Servers) -> Iterator[Finding]:

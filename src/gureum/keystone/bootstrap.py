@@ -149,7 +149,7 @@ def _user(tx: Tx, name: str, hashed: str | None) -> str:
             failed_count=0,
         )
     if hashed is not None:
-        tx.delete(tables.passwords, tables.passwords.c.user_id == id)
+        tx.delete_by(tables.passwords.c.user_id, id)
         tx.insert(
             tables.passwords, id=common.new_id(), user_id=id, hash=hashed, created_at=utc_now()
         )
@@ -191,4 +191,4 @@ def _endpoint(tx: Tx, service_id: str, region: str, interface: str, url: str) ->
             extra_values={},
         )
     elif row.url != url:  # the cloud's own address moved
-        tx.update(table, table.c.id == row.id, url=url)
+        tx.update_by(table.c.id, row.id, url=url)

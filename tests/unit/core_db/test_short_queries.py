@@ -47,3 +47,25 @@ def test_statements_are_made_once_for_a_column():
     assert _by(TABLE.c.id) is _by(TABLE.c.id)
     assert _by(TABLE.c.id) is not _by(TABLE.c.kind)
     assert _among(TABLE.c.id, (TABLE.c.kind,)) is not _among(TABLE.c.id, ())
+
+
+def test_update_by_and_delete_by_tell_how_many(database):
+    with database.write() as tx:
+        assert tx.update_by(TABLE.c.kind, "odd", kind="strange") == 3
+        assert tx.update_by(TABLE.c.id, 99, kind="strange") == 0
+        assert tx.delete_by(TABLE.c.kind, "strange") == 3
+        assert [row.id for row in tx.all(sa.select(TABLE))] == [0, 2, 4]
+
+
+def test_a_value_may_be_sql(database):
+    with database.write() as tx:
+        tx.update_by(TABLE.c.id, 1, kind=TABLE.c.kind + "!")
+        tx.insert(TABLE, id=sa.select(sa.func.max(TABLE.c.id) + 1).scalar_subquery(), kind="new")
+        assert tx.by(TABLE.c.id, 1).kind == "odd!"
+        assert tx.by(TABLE.c.id, 6).kind == "new"
+
+
+def test_the_column_that_is_asked_for_may_change(database):
+    with database.write() as tx:
+        assert tx.update_by(TABLE.c.id, 1, id=100) == 1
+        assert tx.by(TABLE.c.id, 100).kind == "odd"

@@ -86,7 +86,10 @@ class Tx:
 
     def insert(self, table: sa.Table, **values: Any) -> None:
         """Insert one row. Raises: Conflict."""
-        self.execute(sa.insert(table).values(**values))
+        if _plain(values):
+            self.execute(_insert(table, frozenset(values)), values)
+        else:
+            self.execute(sa.insert(table).values(**values))
 
     def insert_many(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Insert rows in one statement; nothing to insert is fine. Raises: Conflict."""
@@ -97,6 +100,15 @@ class Tx:
     def update(self, table: sa.Table, where: sa.ColumnElement[bool], **values: Any) -> int:
         """Update rows and return how many matched."""
         return self.execute(sa.update(table).where(where).values(**values)).rowcount
+
+    def update_by(self, column: sa.Column[Any], value: Any, /, **values: Any) -> int:
+        """Update the rows with a value in one column; returns how many. The statement is made once."""
+        if not _plain(values):
+            return self.execute(
+                sa.update(column.table).where(column == value).values(**values)
+            ).rowcount
+        asked = {**values, "_value": value}
+        return self.execute(_update_by(column, frozenset(values)), asked).rowcount
 
     def update_at(
         self, table: sa.Table, where: sa.ColumnElement[bool], generation: int, **values: Any
@@ -116,14 +128,41 @@ class Tx:
         """Delete rows and return how many."""
         return self.execute(sa.delete(table).where(where)).rowcount
 
+    def delete_by(self, column: sa.Column[Any], value: Any) -> int:
+        """Delete the rows with a value in one column; returns how many. The statement is made once."""
+        return self.execute(_delete_by(column), {"_value": value}).rowcount
+
     def after_commit(self, action: Callable[[], None]) -> None:
         """Run an action once the transaction is committed; a hint only, never the intent itself."""
         self._after.append(action)
 
 
+def _plain(values: Mapping[str, Any]) -> bool:
+    """Whether all values are values, not SQL."""
+    return not any(isinstance(value, sa.ClauseElement) for value in values.values())
+
+
 @cache
 def _by(column: sa.Column[Any]) -> sa.Select[Any]:
     return sa.select(column.table).where(column == sa.bindparam("value", type_=column.type))
+
+
+@cache
+def _insert(table: sa.Table, names: frozenset[str]) -> sa.Insert:
+    return sa.insert(table).values({name: sa.bindparam(name) for name in sorted(names)})
+
+
+@cache
+def _update_by(column: sa.Column[Any], names: frozenset[str]) -> sa.Update:
+    value = sa.bindparam("_value", type_=column.type)
+    bound: dict[str, Any] = {name: sa.bindparam(name) for name in sorted(names)}
+    return sa.update(column.table).where(column == value).values(bound)
+
+
+@cache
+def _delete_by(column: sa.Column[Any]) -> sa.Delete:
+    value = sa.bindparam("_value", type_=column.type)
+    return sa.delete(column.table).where(column == value)
 
 
 @cache

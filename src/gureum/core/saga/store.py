@@ -413,7 +413,7 @@ class SagaStore:
 
     def set_saga(self, tx: Tx, saga_id: str, **values: Any) -> None:
         """Write columns of a saga that `guard` has just checked."""
-        tx.update(self.sagas, self.sagas.c.id == saga_id, updated_at=self.clock(), **values)
+        tx.update_by(self.sagas.c.id, saga_id, updated_at=self.clock(), **values)
 
     def add_step(self, tx: Tx, saga_id: str, row: StepRecord) -> None:
         """Write the row of a step that begins."""

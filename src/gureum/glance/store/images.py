@@ -124,7 +124,7 @@ def set_property(tx: Tx, image: Image, name: str, value: str | None) -> None:
 def forget(tx: Tx, id: str) -> bool:
     """Remove an image whose bytes are gone; its id stays taken. False when it was done already."""
     for table in (tags, properties, members, locations):
-        tx.delete(table, table.c.image_id == id)
+        tx.delete_by(table.c.image_id, id)
     where = sa.and_(images.c.id == id, images.c.status == PENDING_DELETE)
     if not tx.delete(images, where):
         return False

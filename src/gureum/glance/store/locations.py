@@ -72,12 +72,12 @@ def add(
 
 def change(tx: Tx, id: str, **values: Any) -> int:
     """Change a location; returns how many were."""
-    return tx.update(locations, locations.c.id == id, **values)
+    return tx.update_by(locations.c.id, id, **values)
 
 
 def remove(tx: Tx, id: str) -> int:
     """Forget a location; returns how many were."""
-    return tx.delete(locations, locations.c.id == id)
+    return tx.delete_by(locations.c.id, id)
 
 
 def remove_of_store(tx: Tx, image_id: str, store: str) -> int:

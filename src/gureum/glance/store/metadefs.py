@@ -116,17 +116,17 @@ def insert(tx: Tx, **values: Any) -> None:
 
 def update(tx: Tx, name: str, **values: Any) -> None:
     """Change a namespace; with another name, what is in it moves along. Raises: Conflict."""
-    tx.update(namespaces, namespaces.c.namespace == name, updated_at=utc_now(), **values)
+    tx.update_by(namespaces.c.namespace, name, updated_at=utc_now(), **values)
     new = values.get("namespace", name)
     if new != name:
         for table in (items, associations):
-            tx.update(table, table.c.namespace == name, namespace=new)
+            tx.update_by(table.c.namespace, name, namespace=new)
 
 
 def delete(tx: Tx, name: str) -> None:
     """Remove a namespace with what is in it."""
     for table in (items, associations, namespaces):
-        tx.delete(table, table.c.namespace == name)
+        tx.delete_by(table.c.namespace, name)
 
 
 def items_of(tx: Tx, namespace: str, kind: str) -> list[Item]:

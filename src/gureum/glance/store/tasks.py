@@ -39,7 +39,7 @@ def of_image(tx: Tx, image_id: str, project_id: str | None) -> list[Task]:
 
 def change(tx: Tx, id: str, **values: Any) -> int:
     """Change a task; returns how many were."""
-    return tx.update(tasks, tasks.c.id == id, **{"updated_at": utc_now(), **values})
+    return tx.update_by(tasks.c.id, id, **{"updated_at": utc_now(), **values})
 
 
 def begin(tx: Tx, id: str) -> int:

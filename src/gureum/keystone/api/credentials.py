@@ -157,4 +157,4 @@ def update_credential(ctx: Context, tx: Tx, credential: Any, new: CredentialUpda
 )
 def delete_credential(ctx: Context, tx: Tx, credential: Any) -> None:
     """Delete a credential."""
-    tx.delete(_T, _T.c.id == credential.id)
+    tx.delete_by(_T.c.id, credential.id)

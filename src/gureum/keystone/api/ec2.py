@@ -112,4 +112,4 @@ def show_ec2_credential(ctx: Context, tx: Tx, row: Any) -> Any:
 )
 def delete_ec2_credential(ctx: Context, tx: Tx, row: Any) -> None:
     """Delete a key pair."""
-    tx.delete(tables.credentials, tables.credentials.c.id == row.id)
+    tx.delete_by(tables.credentials.c.id, row.id)

@@ -90,7 +90,7 @@ def _shown(ctx: Context, tx: Tx, row: Any) -> dict[str, Any]:
 
 
 def _set_remote_ids(tx: Tx, idp_id: str, remote_ids: Any) -> None:
-    tx.delete(_R, _R.c.idp_id == idp_id)
+    tx.delete_by(_R.c.idp_id, idp_id)
     for remote_id in remote_ids or ():
         if entities.find(tx, _R, remote_id=remote_id) is not None:
             raise Duplicate(kind="remote id", name=remote_id)

@@ -68,7 +68,7 @@ def update(tx: Tx, table: sa.Table, kind: str, row: Any, values: dict[str, Any])
         changed.pop("extra_values", None)
     if changed:
         try:
-            tx.update(table, table.c.id == row.id, **changed)
+            tx.update_by(table.c.id, row.id, **changed)
         except RowConflict:
             raise Duplicate(kind=kind, name=changed.get("name", row.id)) from None
         entities.bump(tx)
@@ -79,7 +79,7 @@ def update(tx: Tx, table: sa.Table, kind: str, row: Any, values: dict[str, Any])
 
 def delete(tx: Tx, table: sa.Table, id: str) -> None:
     """Delete a row."""
-    tx.delete(table, table.c.id == id)
+    tx.delete_by(table.c.id, id)
     entities.bump(tx)
 
 

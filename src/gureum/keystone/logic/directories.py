@@ -345,9 +345,9 @@ class Directories:
         try:
             with self._database.write() as tx:
                 self._free_name(tx, table, domain_id, id, values["name"])
-                if tx.update(table, table.c.id == id, **values) == 0:
+                if tx.update_by(table.c.id, id, **values) == 0:
                     tx.insert(table, id=id, domain_id=domain_id, **values, **new)
-                if tx.update(_E, _E.c.public_id == id, dn=entry.dn, seen_at=utc_now()) == 0:
+                if tx.update_by(_E.c.public_id, id, dn=entry.dn, seen_at=utc_now()) == 0:
                     tx.insert(
                         _E,
                         public_id=id,
@@ -371,16 +371,16 @@ class Directories:
         if entities.find(tx, _E, public_id=other.id) is None and len(other.id) != len(id):
             _log.error("name is taken by one that is not of the directory", name=name, id=other.id)
         else:
-            tx.update(table, table.c.id == other.id, name=f"{name[:40]} {other.id[:16]}")
+            tx.update_by(table.c.id, other.id, name=f"{name[:40]} {other.id[:16]}")
 
     def _gone(self, kind: str, id: str) -> None:
         """The directory has it no longer: disabled, and forgotten as an entry; grants stay."""
         with self._database.write() as tx:
             tx.delete(_E, sa.and_(_E.c.public_id == id, _E.c.kind == kind))
             if kind == "user":
-                tx.update(tables.users, tables.users.c.id == id, enabled=False)
+                tx.update_by(tables.users.c.id, id, enabled=False)
             else:
-                tx.delete(tables.memberships, tables.memberships.c.group_id == id)
+                tx.delete_by(tables.memberships.c.group_id, id)
             entities.bump(tx)
         _log.warning("no longer in the directory", kind=kind, id=id)
 

@@ -199,7 +199,7 @@ def _compliance(tx: Tx, option: str | None) -> dict[str, Any]:
 def put(tx: Tx, domain_id: str, config: Mapping[str, Any]) -> None:
     """Replace everything. Raises: BadRequest, Forbidden."""
     _check(config)
-    tx.delete(_T, _T.c.domain_id == domain_id)
+    tx.delete_by(_T.c.domain_id, domain_id)
     _insert(tx, domain_id, config)
 
 

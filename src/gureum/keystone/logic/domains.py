@@ -74,6 +74,6 @@ def delete(tx: Tx, domain: Any) -> None:
         groups.remove_whole(tx, row)
     for row in tx.all(sa.select(tables.users).where(tables.users.c.domain_id == domain.id)):
         users.remove(tx, row)
-    tx.delete(tables.roles, tables.roles.c.domain_id == domain.id)
+    tx.delete_by(tables.roles.c.domain_id, domain.id)
     assignments.drop_target(tx, "domain", domain.id)
     common.delete(tx, tables.domains, domain.id)

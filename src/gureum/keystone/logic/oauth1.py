@@ -155,9 +155,9 @@ def authorize(ctx: Context, tx: Tx, id: str, roles: Sequence[Any]) -> str:
             raise Forbidden("One can only give roles that one has in the project.")
         chosen.append(role_id)
     verifier = secrets.token_hex(4)
-    tx.update(
-        tables.request_tokens,
-        tables.request_tokens.c.id == id,
+    tx.update_by(
+        tables.request_tokens.c.id,
+        id,
         user_id=ctx.user_id,
         role_ids=list(dict.fromkeys(chosen)),
         verifier=verifier,

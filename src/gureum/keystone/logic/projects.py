@@ -97,7 +97,7 @@ def remove(tx: Tx, project: Any) -> None:
     """Delete a project with everything that hangs on it."""
     assignments.drop_target(tx, "project", project.id)
     users = tables.users
-    tx.update(users, users.c.default_project_id == project.id, default_project_id=None)
+    tx.update_by(users.c.default_project_id, project.id, default_project_id=None)
     common.delete(tx, tables.projects, project.id)
 
 
@@ -116,6 +116,6 @@ def tags_of(tx: Tx, ids: list[str]) -> dict[str, list[str]]:
 
 def set_tags(tx: Tx, project: Any, tags: Any) -> None:
     """Replace every tag."""
-    tx.delete(tables.project_tags, tables.project_tags.c.project_id == project.id)
+    tx.delete_by(tables.project_tags.c.project_id, project.id)
     rows = [{"project_id": project.id, "tag": tag} for tag in dict.fromkeys(tags)]
     tx.insert_many(tables.project_tags, rows)

@@ -129,8 +129,8 @@ def count_failure(deps: Deps, user: Any | None, *, also: bool = True) -> None:
     with deps.db.write() as tx:
         if user is not None and also:
             count = users.c.failed_count + 1
-            tx.update(users, users.c.id == user.id, failed_count=count, failed_at=utc_now())
-        elif tx.update(epochs, epochs.c.kind == "decoy", number=epochs.c.number + 1) == 0:
+            tx.update_by(users.c.id, user.id, failed_count=count, failed_at=utc_now())
+        elif tx.update_by(epochs.c.kind, "decoy", number=epochs.c.number + 1) == 0:
             tx.insert(epochs, kind="decoy", number=1)
 
 
@@ -146,7 +146,7 @@ def seen(deps: Deps, user: Any) -> None:
         values["last_active_at"] = now
     if values:
         with deps.db.write() as tx:
-            tx.update(tables.users, tables.users.c.id == user.id, **values)
+            tx.update_by(tables.users.c.id, user.id, **values)
 
 
 # -- password --------------------------------------------------------------------------------------

@@ -17,12 +17,7 @@ Row = sa.Row[Any]
 
 def bump(tx: Tx) -> None:
     """Tell every cache that the meaning of tokens may have changed."""
-    if (
-        tx.update(
-            tables.epochs, tables.epochs.c.kind == "identity", number=tables.epochs.c.number + 1
-        )
-        == 0
-    ):
+    if tx.update_by(tables.epochs.c.kind, "identity", number=tables.epochs.c.number + 1) == 0:
         tx.insert(tables.epochs, kind="identity", number=1)
     if tx.deps is not None:
         tx.after_commit(tx.deps.epoch.forget)

@@ -193,7 +193,7 @@ def delete_address_group(ctx: Context, tx: Tx, group: View) -> None:
     c = t.security_group_rules.c
     if tx.first(sa.select(c.id).where(c.remote_address_group_id == group["id"])) is not None:
         raise AddressGroupInUse(id=group["id"])
-    tx.delete(t.address_groups, t.address_groups.c.id == group["id"])
+    tx.delete_by(t.address_groups.c.id, group["id"])
     rows.forget(tx, group["id"])
 
 

@@ -128,7 +128,7 @@ def update_agent(ctx: Context, tx: Tx, agent: View, new: Any) -> View:
     if new.has("description"):
         values["description"] = new.get("description") or ""
     if values:
-        tx.update(t.agents, t.agents.c.id == agent["id"], **values)
+        tx.update_by(t.agents.c.id, agent["id"], **values)
     return load(ctx, tx, AGENT, agent["id"])
 
 
@@ -156,7 +156,7 @@ def delete_agent(ctx: Context, tx: Tx, agent: View) -> None:
     )
     for link in routers:
         l3_scheduling.unassign(tx, link.router_id, agent["id"])
-    tx.delete(t.agents, t.agents.c.id == agent["id"])
+    tx.delete_by(t.agents.c.id, agent["id"])
 
 
 # --- DHCP ---------------------------------------------------------------------------------------

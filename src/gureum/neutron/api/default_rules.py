@@ -138,4 +138,4 @@ def show_default_security_group_rule(ctx: Context, tx: Tx, rule: View, query: An
 )
 def delete_default_security_group_rule(ctx: Context, tx: Tx, rule: View) -> None:
     """Let new security groups start without a rule."""
-    tx.delete(t.default_rules, t.default_rules.c.id == rule["id"])
+    tx.delete_by(t.default_rules.c.id, rule["id"])

@@ -164,5 +164,5 @@ def update_quota(ctx: Context, tx: Tx, project_id: str, new: Any) -> Any:
 )
 def delete_quota(ctx: Context, tx: Tx, project_id: str) -> None:
     """Reset a project's quotas to the defaults."""
-    if not tx.delete(t.quotas, t.quotas.c.project_id == project_id):
+    if not tx.delete_by(t.quotas.c.project_id, project_id):
         raise NotFound(f"Quota for tenant {project_id} could not be found.")

@@ -201,5 +201,5 @@ def delete_network_segment_range(ctx: Context, tx: Tx, found: View) -> None:
     """Delete a segment range that no network uses."""
     if not found["shared"] and _taken(tx, found):
         raise NetworkSegmentRangeReferencedByProject(project_id=found["project_id"])
-    tx.delete(t.segment_ranges, t.segment_ranges.c.id == found["id"])
+    tx.delete_by(t.segment_ranges.c.id, found["id"])
     rows.forget(tx, found["id"])

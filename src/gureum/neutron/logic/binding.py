@@ -105,7 +105,7 @@ def rebind(
         vif_details=dict(binding.vif_details),
     )
     if host != now.host:
-        tx.update(t.ports, t.ports.c.id == port["id"], status="DOWN", l2_active=False)
+        tx.update_by(t.ports.c.id, port["id"], status="DOWN", l2_active=False)
     return str(now.host)
 
 
@@ -151,9 +151,9 @@ def set_status(tx: Tx, port: Any, status: str) -> None:
     """Write a port's status as its agents see it, and tell Nova about a guest's port."""
     if port.status == status:
         return
-    tx.update(
-        t.ports,
-        t.ports.c.id == port.id,
+    tx.update_by(
+        t.ports.c.id,
+        port.id,
         status=status,
         revision_number=t.ports.c.revision_number + 1,
     )

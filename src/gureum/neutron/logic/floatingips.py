@@ -289,7 +289,7 @@ def delete(ctx: Context, tx: Tx, floatingip: Mapping[str, Any]) -> None:
 def remove(tx: Tx, floatingip: sa.Row[Any]) -> None:
     """Take a floating IP and its port away."""
     disassociate(tx, [floatingip.id])
-    tx.delete(t.floatingips, t.floatingips.c.id == floatingip.id)
+    tx.delete_by(t.floatingips.c.id, floatingip.id)
     rows.forget(tx, floatingip.id)
     port = tx.by(t.ports.c.id, floatingip.floating_port_id)
     if port is not None:

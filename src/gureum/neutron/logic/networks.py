@@ -59,7 +59,7 @@ def create(ctx: Context, tx: Tx, new: Struct, project_id: str) -> View:
     )
     found = _take_segments(tx, network_id, project_id, asked)
     mtu = _mtu(tx, new.get("mtu", 0) or 0, found)
-    tx.update(t.networks, t.networks.c.id == network_id, mtu=mtu)
+    tx.update_by(t.networks.c.id, network_id, mtu=mtu)
     if new.get("shared", False):
         sharing.open_to_all(tx, "network", network_id, project_id)
     if external:
@@ -209,7 +209,7 @@ def update(ctx: Context, tx: Tx, network: Mapping[str, Any], new: Struct) -> Vie
         if new.is_default:
             _make_default(tx, network_id)
         else:
-            tx.update(t.networks, t.networks.c.id == network_id, is_default=False)
+            tx.update_by(t.networks.c.id, network_id, is_default=False)
     changes.note(tx, changes.network_items(tx, network_id))
     return reload(ctx, tx, store.NETWORK, network_id)
 
@@ -298,9 +298,9 @@ def delete(ctx: Context, tx: Tx, network: Mapping[str, Any]) -> None:
     subnets = tx.all(sa.select(t.subnets.c.id).where(t.subnets.c.network_id == network_id))
     for subnet in subnets:
         rows.forget(tx, subnet.id)
-    tx.delete(t.subnets, t.subnets.c.network_id == network_id)
-    tx.delete(t.auto_topologies, t.auto_topologies.c.network_id == network_id)
-    tx.delete(t.segments, t.segments.c.network_id == network_id)
-    tx.delete(t.networks, t.networks.c.id == network_id)
+    tx.delete_by(t.subnets.c.network_id, network_id)
+    tx.delete_by(t.auto_topologies.c.network_id, network_id)
+    tx.delete_by(t.segments.c.network_id, network_id)
+    tx.delete_by(t.networks.c.id, network_id)
     rows.forget(tx, network_id)
     changes.note(tx, items)

@@ -69,7 +69,7 @@ def create(ctx: Context, tx: Tx, floatingip: Mapping[str, Any], new: Struct) -> 
         description=new.get("description", "") or "",
         **_columns(wanted),
     )
-    tx.update(t.floatingips, t.floatingips.c.id == floatingip["id"], router_id=router_id)
+    tx.update_by(t.floatingips.c.id, floatingip["id"], router_id=router_id)
     _note(tx, floatingip["id"], router_id)
     return _reload(tx, forwarding_id)
 
@@ -93,7 +93,7 @@ def update(
     values = _columns(wanted)
     if new.has("description"):
         values["description"] = new.get("description") or ""
-    tx.update(t.port_forwardings, t.port_forwardings.c.id == forwarding["id"], **values)
+    tx.update_by(t.port_forwardings.c.id, forwarding["id"], **values)
     _note(tx, floatingip["id"], router_id)
     return _reload(tx, forwarding["id"])
 
@@ -109,9 +109,9 @@ def delete(tx: Tx, forwarding_id: str) -> None:
     )
     tx.delete(t.port_forwardings, c.id == forwarding_id)
     if tx.first(sa.select(c.id).where(c.floatingip_id == row.floatingip_id)) is None:
-        tx.update(
-            t.floatingips,
-            t.floatingips.c.id == row.floatingip_id,
+        tx.update_by(
+            t.floatingips.c.id,
+            row.floatingip_id,
             router_id=None,
             status="DOWN",
         )

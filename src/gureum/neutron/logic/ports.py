@@ -209,7 +209,7 @@ def update(ctx: Context, tx: Tx, port: Mapping[str, Any], new: Struct) -> View:
         store.set_groups(tx, port_id, groups)
     moved = _addresses_after(tx, port, new, after)
     if moved or after["mac_address"] != port["mac_address"]:
-        tx.update(t.ports, t.ports.c.id == port_id, dhcp_ready=False)
+        tx.update_by(t.ports.c.id, port_id, dhcp_ready=False)
     hosts = {port["binding_host_id"]}
     if any(new.has(f"binding_{name}") for name in ("host_id", "vnic_type", "profile")):
         host = new.get("binding_host_id", port["binding_host_id"]) or ""
@@ -358,10 +358,10 @@ def remove(tx: Tx, port: sa.Row[Any]) -> None:
     host = store.binding_of(tx, port.id).host
     router_id = port.device_id if port.device_owner in ipam.ROUTER_OWNERS else None
     items = changes.port_items(tx, port.id, port.network_id, {host}, groups, router_id=router_id)
-    tx.delete(t.port_security_groups, t.port_security_groups.c.port_id == port.id)
-    tx.delete(t.ip_allocations, t.ip_allocations.c.port_id == port.id)
-    tx.delete(t.port_bindings, t.port_bindings.c.port_id == port.id)
-    tx.delete(t.ports, t.ports.c.id == port.id)
+    tx.delete_by(t.port_security_groups.c.port_id, port.id)
+    tx.delete_by(t.ip_allocations.c.port_id, port.id)
+    tx.delete_by(t.port_bindings.c.port_id, port.id)
+    tx.delete_by(t.ports.c.id, port.id)
     rows.forget(tx, port.id)
     changes.note(tx, items)
     if port.device_owner.startswith(binding.GUEST) and port.device_id:

@@ -86,8 +86,8 @@ def delete(ctx: Context, tx: Tx, router: Mapping[str, Any]) -> None:
     items = changes.router_items(tx, router_id)
     c = t.auto_topologies.c
     tx.update(t.auto_topologies, c.router_id == router_id, router_id=None)
-    tx.delete(t.router_l3_agents, t.router_l3_agents.c.router_id == router_id)
-    tx.delete(t.routers, t.routers.c.id == router_id)
+    tx.delete_by(t.router_l3_agents.c.router_id, router_id)
+    tx.delete_by(t.routers.c.id, router_id)
     rows.forget(tx, router_id)
     changes.note(tx, items)
 
@@ -121,7 +121,7 @@ def set_gateway(ctx: Context, tx: Tx, router: Mapping[str, Any], info: Struct | 
         if now is not None:
             clear_gateway(ctx, tx, router)
         _make_gateway(ctx, tx, router, network.id, wishes)
-    tx.update(t.routers, t.routers.c.id == router_id, enable_snat=enable_snat)
+    tx.update_by(t.routers.c.id, router_id, enable_snat=enable_snat)
     changes.note(tx, changes.router_items(tx, router_id))
 
 
@@ -145,7 +145,7 @@ def _make_gateway(
     )
     if not port["fixed_ips"] and ipam.subnets_of(tx, network_id):
         raise BadRequest(f"Bad router request: No IPs available for external network {network_id}")
-    tx.update(t.routers, t.routers.c.id == router["id"], gateway_port_id=port["id"])
+    tx.update_by(t.routers.c.id, router["id"], gateway_port_id=port["id"])
     bind_port(tx, router["id"], port["id"])
 
 
@@ -188,7 +188,7 @@ def clear_gateway(ctx: Context, tx: Tx, router: Mapping[str, Any]) -> None:
         raise RouterExternalGatewayInUseByFloatingIp(router_id=router_id, net_id=network_id)
     gateways = list(store.connected_subnets(tx, router_id, store.GATEWAY))
     check_routes_stay(tx, router_id, router["routes"], gateways)
-    tx.update(t.routers, t.routers.c.id == router_id, gateway_port_id=None, enable_snat=True)
+    tx.update_by(t.routers.c.id, router_id, gateway_port_id=None, enable_snat=True)
     for port in store.ports_of(tx, router_id, store.GATEWAY):
         port_logic.remove(tx, port)
 
@@ -248,7 +248,7 @@ def set_routes(tx: Tx, router: Mapping[str, Any], wanted: Sequence[dict[str, str
             raise InvalidRoutes(routes=unique, reason="the nexthop is not connected with router")
         if route["nexthop"] in own:
             raise InvalidRoutes(routes=unique, reason="the nexthop is used by router")
-    tx.update(t.routers, t.routers.c.id == router_id, routes=unique)
+    tx.update_by(t.routers.c.id, router_id, routes=unique)
     changes.note(tx, changes.router_items(tx, router_id))
 
 
@@ -264,7 +264,7 @@ def remove_routes(ctx: Context, tx: Tx, router: Mapping[str, Any], fewer: Sequen
     """Remove static routes; one that is not there is fine."""
     gone = [_route(item) for item in fewer]
     left = [route for route in router["routes"] if route not in gone]
-    tx.update(t.routers, t.routers.c.id == router["id"], routes=left)
+    tx.update_by(t.routers.c.id, router["id"], routes=left)
     rows.touch(tx, t.routers, router["id"])
     changes.note(tx, changes.router_items(tx, router["id"]))
     return reload(ctx, tx, store.ROUTER, router["id"])

@@ -141,6 +141,6 @@ def delete(ctx: Context, tx: Tx, group: Mapping[str, Any]) -> None:
         t.security_group_rules,
         sa.or_(c.security_group_id == group["id"], c.remote_group_id == group["id"]),
     )
-    tx.delete(t.security_groups, t.security_groups.c.id == group["id"])
+    tx.delete_by(t.security_groups.c.id, group["id"])
     rows.forget(tx, group["id"])
     changes.note(tx, items)

@@ -256,7 +256,7 @@ def delete(ctx: Context, tx: Tx, rule: Mapping[str, Any]) -> None:
     rows.check_revision(ctx, rule)
     group_id = rule["security_group_id"]
     items = changes.group_items(tx, group_id)
-    tx.delete(t.security_group_rules, t.security_group_rules.c.id == rule["id"])
+    tx.delete_by(t.security_group_rules.c.id, rule["id"])
     rows.forget(tx, rule["id"])
     rows.touch(tx, t.security_groups, group_id)
     changes.note(tx, items)

@@ -121,7 +121,7 @@ def create(ctx: Context, tx: Tx, new: Struct, project_id: str) -> View:
         raise DuplicateRbacPolicy() from None
     rows.touch(tx, OBJECTS[new.object_type], new.object_id)
     if new.action == EXTERNAL:
-        tx.update(t.networks, t.networks.c.id == new.object_id, router_external=True)
+        tx.update_by(t.networks.c.id, new.object_id, router_external=True)
     return store.reload(tx, policy_id)
 
 
@@ -153,9 +153,9 @@ def update(ctx: Context, tx: Tx, policy: Mapping[str, Any], new: Struct) -> View
     if new.has("target_tenant") and new.target_tenant != policy["target_tenant"]:
         _check_unused(tx, policy, new.target_tenant)
         try:
-            tx.update(
-                t.rbac_policies,
-                t.rbac_policies.c.id == policy["id"],
+            tx.update_by(
+                t.rbac_policies.c.id,
+                policy["id"],
                 target_tenant=new.target_tenant,
             )
         except Conflict:
@@ -166,12 +166,12 @@ def update(ctx: Context, tx: Tx, policy: Mapping[str, Any], new: Struct) -> View
 def delete(ctx: Context, tx: Tx, policy: Mapping[str, Any]) -> None:
     """Close a resource again. Raises: RbacPolicyInUse."""
     _check_unused(tx, policy)
-    tx.delete(t.rbac_policies, t.rbac_policies.c.id == policy["id"])
+    tx.delete_by(t.rbac_policies.c.id, policy["id"])
     if policy["action"] == EXTERNAL:
         c = t.rbac_policies.c
         left = sa.select(c.id).where(c.object_id == policy["object_id"], c.action == EXTERNAL)
         if tx.first(left) is None:
-            tx.update(t.networks, t.networks.c.id == policy["object_id"], router_external=False)
+            tx.update_by(t.networks.c.id, policy["object_id"], router_external=False)
 
 
 def _check_unused(tx: Tx, policy: Mapping[str, Any], instead: str = "") -> None:

@@ -155,7 +155,7 @@ class NetworkStateServer(NetworkState):
                 status = wanted[port.id]
                 active = status == "ACTIVE"
                 if port.l2_active != active:
-                    tx.update(t.ports, t.ports.c.id == port.id, l2_active=active)
+                    tx.update_by(t.ports.c.id, port.id, l2_active=active)
                 if active and binding.awaits_dhcp(tx, port):
                     continue
                 binding.set_status(tx, port, status if status in _ROW_STATUSES else "DOWN")

@@ -173,7 +173,7 @@ def update(ctx: Context, tx: Tx, pool: Mapping[str, Any], new: Struct) -> View:
         if new.is_default:
             _make_default(tx, pool["id"], pool["ip_version"])
         else:
-            tx.update(t.subnetpools, t.subnetpools.c.id == pool["id"], is_default=False)
+            tx.update_by(t.subnetpools.c.id, pool["id"], is_default=False)
     return reload(ctx, tx, store.SUBNETPOOL, pool["id"])
 
 
@@ -187,7 +187,7 @@ def delete(ctx: Context, tx: Tx, pool: Mapping[str, Any]) -> None:
     c = t.subnets.c
     if tx.first(sa.select(c.id).where(c.subnetpool_id == pool["id"])) is not None:
         raise SubnetPoolInUse(id=pool["id"])
-    tx.delete(t.subnetpools, t.subnetpools.c.id == pool["id"])
+    tx.delete_by(t.subnetpools.c.id, pool["id"])
     rows.forget(tx, pool["id"])
 
 
@@ -265,5 +265,5 @@ def delete_scope(ctx: Context, tx: Tx, scope: Mapping[str, Any]) -> None:
     c = t.subnetpools.c
     if tx.first(sa.select(c.id).where(c.address_scope_id == scope["id"])) is not None:
         raise AddressScopeInUse(id=scope["id"])
-    tx.delete(t.address_scopes, t.address_scopes.c.id == scope["id"])
+    tx.delete_by(t.address_scopes.c.id, scope["id"])
     rows.forget(tx, scope["id"])

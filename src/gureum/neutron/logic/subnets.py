@@ -367,13 +367,13 @@ def delete(ctx: Context, tx: Tx, subnet: Mapping[str, Any]) -> None:
         .join(t.ip_allocations, t.ip_allocations.c.port_id == t.ports.c.id)
         .where(t.ip_allocations.c.subnet_id == subnet_id)
     )
-    tx.delete(t.ip_allocations, t.ip_allocations.c.subnet_id == subnet_id)
+    tx.delete_by(t.ip_allocations.c.subnet_id, subnet_id)
     for port in holders:
         if port.device_owner == "network:dhcp" and not addresses.of_port(tx, port.id):
             port_logic.remove(tx, port)
         else:
             _note_port(tx, port)
-    tx.delete(t.subnets, t.subnets.c.id == subnet_id)
+    tx.delete_by(t.subnets.c.id, subnet_id)
     rows.forget(tx, subnet_id)
     rows.touch(tx, t.networks, network_id)
     dhcp.network_changed(ctx, tx, network_id)

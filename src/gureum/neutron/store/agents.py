@@ -108,7 +108,7 @@ def take_report(tx: Tx, report: AgentReport) -> tuple[sa.Row[Any], bool]:
         came = came or _reach(row.configurations) != _reach(report.configurations)
         if row.configurations == values["configurations"]:
             del values["configurations"]
-        tx.update(t.agents, t.agents.c.id == row.id, **values)
+        tx.update_by(t.agents.c.id, row.id, **values)
         if not came:
             return row, False
     found = tx.one(sa.select(t.agents).where(where))

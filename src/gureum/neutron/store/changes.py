@@ -41,7 +41,7 @@ def note(tx: Tx, items: Iterable[Item]) -> None:
     wanted = sorted({item for item in items if item.host and item.id})
     if not wanted:
         return
-    if not tx.update(t.revisions, t.revisions.c.id == 1, value=t.revisions.c.value + 1):
+    if not tx.update_by(t.revisions.c.id, 1, value=t.revisions.c.value + 1):
         tx.insert(t.revisions, id=1, value=2, floor=1)
     revision: int = tx.scalar(sa.select(t.revisions.c.value).where(t.revisions.c.id == 1))
     tx.insert_many(
@@ -91,7 +91,7 @@ def prune(tx: Tx, kept: int) -> None:
     """Forget old changes; who is further behind gets the whole state."""
     value, floor = current(tx)
     if value - floor > 2 * kept:
-        tx.update(t.revisions, t.revisions.c.id == 1, floor=value - kept)
+        tx.update_by(t.revisions.c.id, 1, floor=value - kept)
         tx.delete(t.changes, t.changes.c.revision <= value - kept)
 
 

@@ -90,7 +90,7 @@ def binding_of(tx: Tx, port_id: str) -> sa.Row[Any]:
 
 def set_groups(tx: Tx, port_id: str, groups: Sequence[str]) -> None:
     """Replace the groups that a port wears."""
-    tx.delete(t.port_security_groups, t.port_security_groups.c.port_id == port_id)
+    tx.delete_by(t.port_security_groups.c.port_id, port_id)
     add_groups(tx, port_id, groups)
 
 

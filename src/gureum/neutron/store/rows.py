@@ -66,9 +66,9 @@ def update(tx: Tx, table: sa.Table, view: Mapping[str, Any], **values: Any) -> N
 
 def touch(tx: Tx, table: sa.Table, row_id: str) -> None:
     """Count up the revision of a row whose parts changed."""
-    tx.update(
-        table,
-        table.c.id == row_id,
+    tx.update_by(
+        table.c.id,
+        row_id,
         revision_number=table.c.revision_number + 1,
         updated_at=utc_now(),
     )
@@ -76,5 +76,5 @@ def touch(tx: Tx, table: sa.Table, row_id: str) -> None:
 
 def forget(tx: Tx, row_id: str) -> None:
     """Drop what refers to a resource by its bare id: tags and RBAC policies."""
-    tx.delete(t.tags, t.tags.c.resource_id == row_id)
-    tx.delete(t.rbac_policies, t.rbac_policies.c.object_id == row_id)
+    tx.delete_by(t.tags.c.resource_id, row_id)
+    tx.delete_by(t.rbac_policies.c.object_id, row_id)

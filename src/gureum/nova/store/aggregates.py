@@ -94,7 +94,7 @@ def insert(tx: Tx, name: str, metadata: Mapping[str, str]) -> int:
 
 def change(tx: Tx, number: int, **values: Any) -> None:
     """Write columns of an aggregate. Raises: Conflict."""
-    tx.update(aggregates, aggregates.c.number == number, updated_at=utc_now(), **values)
+    tx.update_by(aggregates.c.number, number, updated_at=utc_now(), **values)
     revisions.take(tx, api_revisions)
 
 
@@ -115,8 +115,8 @@ def merge_metadata(tx: Tx, number: int, values: Mapping[str, str], gone: Iterabl
 def delete(tx: Tx, number: int) -> None:
     """Remove an aggregate and what hangs on it."""
     for table in (aggregate_hosts, aggregate_metadata):
-        tx.delete(table, table.c.aggregate_number == number)
-    tx.delete(aggregates, aggregates.c.number == number)
+        tx.delete_by(table.c.aggregate_number, number)
+    tx.delete_by(aggregates.c.number, number)
     revisions.take(tx, api_revisions)
 
 

@@ -34,4 +34,4 @@ def forget_expired(tx: Tx, now: datetime | None = None) -> int:
 
 def forget_server(tx: Tx, server_id: str) -> int:
     """Remove the tokens of a server, as when it is deleted or moves; returns how many."""
-    return tx.delete(console_tokens, console_tokens.c.server_id == server_id)
+    return tx.delete_by(console_tokens.c.server_id, server_id)

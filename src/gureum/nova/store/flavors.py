@@ -127,14 +127,14 @@ def clash(tx: Tx, flavor_id: str, name: str) -> str | None:
 
 def change(tx: Tx, number: int, **values: Any) -> None:
     """Write columns of a flavor."""
-    tx.update(flavors, flavors.c.number == number, updated_at=utc_now(), **values)
+    tx.update_by(flavors.c.number, number, updated_at=utc_now(), **values)
 
 
 def delete(tx: Tx, number: int) -> None:
     """Remove a flavor with what hangs on it; servers keep their copy."""
     for table in (flavor_extra_specs, flavor_projects):
-        tx.delete(table, table.c.flavor_number == number)
-    tx.delete(flavors, flavors.c.number == number)
+        tx.delete_by(table.c.flavor_number, number)
+    tx.delete_by(flavors.c.number, number)
 
 
 def projects_of(tx: Tx, number: int) -> list[str]:

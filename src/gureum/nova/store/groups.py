@@ -48,8 +48,8 @@ def insert(
 
 def delete(tx: Tx, group_id: str) -> None:
     """Remove a server group; its servers stay."""
-    tx.delete(server_group_members, server_group_members.c.group_id == group_id)
-    tx.delete(server_groups, server_groups.c.id == group_id)
+    tx.delete_by(server_group_members.c.group_id, group_id)
+    tx.delete_by(server_groups.c.id, group_id)
 
 
 def members_of(tx: Tx, group_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -90,4 +90,4 @@ def add_members(tx: Tx, group_id: str, server_ids: Sequence[str], user_id: str) 
 
 def remove_member(tx: Tx, server_id: str) -> None:
     """Take a server out of its groups."""
-    tx.delete(server_group_members, server_group_members.c.server_id == server_id)
+    tx.delete_by(server_group_members.c.server_id, server_id)

@@ -69,7 +69,7 @@ def heard_of(
             values["started_at"] = started_at
         if boot_id:
             values["boot_id"] = boot_id
-        tx.update(services, services.c.id == known, **values)
+        tx.update_by(services.c.id, known, **values)
         return str(known)
     service_id = str(uuid.uuid4())
     tx.insert(
@@ -95,17 +95,17 @@ def still_there(tx: Tx, service_ids: Collection[str]) -> bool:
 
 def change_service(tx: Tx, service_id: str, **values: Any) -> bool:
     """Write columns of a service; False when it is gone."""
-    if tx.update(services, services.c.id == service_id, updated_at=utc_now(), **values) != 1:
+    if tx.update_by(services.c.id, service_id, updated_at=utc_now(), **values) != 1:
         return False
     revision = revisions.take(tx, cell_revisions)
-    tx.update(compute_nodes, compute_nodes.c.service_id == service_id, revision=revision)
+    tx.update_by(compute_nodes.c.service_id, service_id, revision=revision)
     return True
 
 
 def delete_service(tx: Tx, service_id: str) -> None:
     """Forget a service and its compute nodes."""
-    tx.delete(compute_nodes, compute_nodes.c.service_id == service_id)
-    tx.delete(services, services.c.id == service_id)
+    tx.delete_by(compute_nodes.c.service_id, service_id)
+    tx.delete_by(services.c.id, service_id)
     revisions.take(tx, cell_revisions, forget=True)
 
 

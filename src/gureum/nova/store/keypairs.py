@@ -39,4 +39,4 @@ def insert(tx: Tx, **values: Any) -> None:
 
 def delete(tx: Tx, number: int) -> None:
     """Remove a key pair; servers keep the key they were made with."""
-    tx.delete(keypairs, keypairs.c.number == number)
+    tx.delete_by(keypairs.c.number, number)

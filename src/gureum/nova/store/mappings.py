@@ -37,7 +37,7 @@ def cells_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, str]:
 
 def set_cell(tx: Tx, server_id: str, cell: str) -> bool:
     """Say that a server's row is in another cell now; False when there is no mapping."""
-    return tx.update(server_mappings, server_mappings.c.server_id == server_id, cell=cell) == 1
+    return tx.update_by(server_mappings.c.server_id, server_id, cell=cell) == 1
 
 
 def mark_deleted(tx: Tx, server_id: str) -> bool:
@@ -55,7 +55,7 @@ def mark_deleted(tx: Tx, server_id: str) -> bool:
 
 def remove(tx: Tx, server_id: str) -> None:
     """Remove a mapping whose server was never written."""
-    tx.delete(server_mappings, server_mappings.c.server_id == server_id)
+    tx.delete_by(server_mappings.c.server_id, server_id)
 
 
 def live_before(tx: Tx, moment: datetime, *, limit: int = 1000) -> Sequence[sa.Row[Any]]:
@@ -78,7 +78,7 @@ def map_host(tx: Tx, host: str, cell: str) -> None:
     if known is None:
         tx.insert(host_mappings, host=host, cell=cell)
     elif known != cell:
-        tx.update(host_mappings, host_mappings.c.host == host, cell=cell)
+        tx.update_by(host_mappings.c.host, host, cell=cell)
 
 
 def cell_of_host(tx: Tx, host: str) -> str | None:
@@ -89,7 +89,7 @@ def cell_of_host(tx: Tx, host: str) -> str | None:
 
 def unmap_host(tx: Tx, host: str) -> None:
     """Forget a compute host."""
-    tx.delete(host_mappings, host_mappings.c.host == host)
+    tx.delete_by(host_mappings.c.host, host)
 
 
 def ensure_cells(tx: Tx, names: Iterable[str]) -> None:

@@ -25,9 +25,7 @@ from gureum.nova.store.tables import (
 
 def enter_gate(tx: Tx, owner: str) -> None:
     """Take the owner's turn until the transaction ends. Raises: Unavailable when it must be retried."""
-    matched = tx.update(
-        quota_gates, quota_gates.c.owner == owner, generation=quota_gates.c.generation + 1
-    )
+    matched = tx.update_by(quota_gates.c.owner, owner, generation=quota_gates.c.generation + 1)
     if matched == 0:
         try:
             tx.insert(quota_gates, owner=owner, generation=1)
@@ -43,9 +41,7 @@ def limits_of(tx: Tx, project_id: str, user_id: str = "") -> dict[str, int]:
     return {row.resource: row.hard_limit for row in tx.all(wanted)}
 
 
-def limits_of_both(
-    tx: Tx, project_id: str, user_id: str
-) -> tuple[dict[str, int], dict[str, int]]:
+def limits_of_both(tx: Tx, project_id: str, user_id: str) -> tuple[dict[str, int], dict[str, int]]:
     """Return the limits that were set for a project and those for one of its users, in one query."""
     wanted = sa.select(quotas.c.user_id, quotas.c.resource, quotas.c.hard_limit).where(
         quotas.c.project_id == project_id, quotas.c.user_id.in_(("", user_id))

@@ -24,6 +24,6 @@ def take(tx: Tx, table: sa.Table, *, forget: bool = False) -> int:
     values: dict[str, Any] = {"value": table.c.value + 1}
     if forget:
         values["floor"] = table.c.value + 1
-    if tx.update(table, table.c.id == 1, **values) == 0:
+    if tx.update_by(table.c.id, 1, **values) == 0:
         tx.insert(table, id=1, value=2, floor=2 if forget else 1)
     return int(tx.scalar(sa.select(table.c.value)))

@@ -55,8 +55,8 @@ def server_of_port(tx: Tx, port_id: str) -> str | None:
 
 def replace(tx: Tx, server_id: str, nics: Iterable[Nic]) -> None:
     """Write all ports of a server."""
-    tx.delete(server_addresses, server_addresses.c.server_id == server_id)
-    tx.delete(server_nics, server_nics.c.server_id == server_id)
+    tx.delete_by(server_addresses.c.server_id, server_id)
+    tx.delete_by(server_nics.c.server_id, server_id)
     for position, nic in enumerate(nics):
         _insert(tx, server_id, nic, position)
 

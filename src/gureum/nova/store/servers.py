@@ -130,7 +130,7 @@ def mark_deleted(tx: Tx, server_id: str) -> bool:
         generation=servers.c.generation + 1,
     )
     for table in (server_nics, server_addresses, server_tags, server_disks):
-        tx.delete(table, table.c.server_id == server_id)
+        tx.delete_by(table.c.server_id, server_id)
     return matched == 1
 
 
@@ -173,8 +173,8 @@ def take(tx: Tx, bundle: Bundle, **changed: Any) -> None:
 def forget(tx: Tx, server_id: str) -> None:
     """Remove a server's rows from this cell, as after its move to another one."""
     for table in (*_CARRIED, server_nics, server_addresses):
-        tx.delete(table, table.c.server_id == server_id)
-    tx.delete(servers, servers.c.id == server_id)
+        tx.delete_by(table.c.server_id, server_id)
+    tx.delete_by(servers.c.id, server_id)
 
 
 def _without_number(row: sa.Row[Any]) -> dict[str, Any]:
@@ -280,7 +280,7 @@ def merge_metadata(tx: Tx, server_id: str, values: Mapping[str, str]) -> None:
 
 def replace_metadata(tx: Tx, server_id: str, values: Mapping[str, str]) -> None:
     """Write the user's metadata; other keys go."""
-    tx.delete(server_metadata, server_metadata.c.server_id == server_id)
+    tx.delete_by(server_metadata.c.server_id, server_id)
     _merge(tx, server_metadata, server_id, values)
 
 
@@ -305,7 +305,7 @@ def add_tag(tx: Tx, server_id: str, tag: str) -> None:
 
 def replace_tags(tx: Tx, server_id: str, tags: Iterable[str]) -> None:
     """Write all tags of a server."""
-    tx.delete(server_tags, server_tags.c.server_id == server_id)
+    tx.delete_by(server_tags.c.server_id, server_id)
     tx.insert_many(server_tags, [{"server_id": server_id, "tag": t} for t in dict.fromkeys(tags)])
 
 

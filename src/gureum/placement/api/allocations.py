@@ -168,8 +168,8 @@ def delete_allocations(ctx: Context, tx: Tx, consumer_uuid: str) -> None:
     rows = allocating.of_consumer(tx, consumer_uuid)
     if not rows:
         raise NoAllocations(uuid=consumer_uuid)
-    tx.delete(allocations, allocations.c.consumer_uuid == consumer_uuid)
-    tx.delete(consumers, consumers.c.uuid == consumer_uuid)
+    tx.delete_by(allocations.c.consumer_uuid, consumer_uuid)
+    tx.delete_by(consumers.c.uuid, consumer_uuid)
     store.mark_changed(tx, {row.provider_uuid for row in rows})
 
 

@@ -207,7 +207,7 @@ def update_provider(ctx: Context, tx: Tx, provider: Any, new: ProviderUpdate) ->
         values.update(_move(tx, provider, new.parent_provider_uuid))
     values["revision"] = store.next_revision(tx)
     try:
-        tx.update(providers, providers.c.uuid == provider.uuid, updated_at=utc_now(), **values)
+        tx.update_by(providers.c.uuid, provider.uuid, updated_at=utc_now(), **values)
     except RowConflict:
         raise DuplicateName(what=f"name: {new.name}") from None
     return shown(store.get(tx, provider.uuid))
@@ -245,6 +245,6 @@ def delete_provider(ctx: Context, tx: Tx, provider: Any) -> None:
         raise ProviderInUse(uuid=uuid)
     touch(tx, provider, None)
     for table in (inventories, provider_traits, provider_aggregates):
-        tx.delete(table, table.c.provider_uuid == uuid)
-    tx.delete(providers, providers.c.uuid == uuid)
+        tx.delete_by(table.c.provider_uuid, uuid)
+    tx.delete_by(providers.c.uuid, uuid)
     store.next_revision(tx, forget=True)

@@ -123,7 +123,7 @@ def delete_trait(ctx: Context, tx: Tx, name: str) -> None:
         raise BadRequest("A standard trait cannot be deleted.")
     if tx.first(sa.select(provider_traits.c.trait).where(provider_traits.c.trait == name)):
         raise InUse(what=f"The trait {name}")
-    if tx.delete(custom_traits, custom_traits.c.name == name) == 0:
+    if tx.delete_by(custom_traits.c.name, name) == 0:
         raise TraitNotFound(name=name)
 
 
@@ -298,7 +298,7 @@ def rename_class(ctx: Context, tx: Tx, name: str, new: ResourceClass) -> Any:
         raise ClassNotFound(name=name)
     names.check_custom(new.name, "resource class")
     _refuse_used_class(tx, name)
-    if tx.update(custom_classes, custom_classes.c.name == name, name=new.name) == 0:
+    if tx.update_by(custom_classes.c.name, name, name=new.name) == 0:
         raise BadRequest("A standard resource class cannot be renamed.")
     return _class(new.name)
 
@@ -317,7 +317,7 @@ def delete_class(ctx: Context, tx: Tx, name: str) -> None:
     if name in names.STANDARD_CLASSES:
         raise BadRequest("Error in delete resource class: Cannot delete standard resource class.")
     _refuse_used_class(tx, name)
-    tx.delete(custom_classes, custom_classes.c.name == name)
+    tx.delete_by(custom_classes.c.name, name)
 
 
 def _refuse_used_class(tx: Tx, name: str) -> None:

@@ -46,9 +46,9 @@ def write(tx: Tx, wanted: Sequence[NewAllocations]) -> None:
     names.need_classes(tx, {n for item in wanted for mine in item.amounts.values() for n in mine})
     for item in wanted:
         _consumer(tx, item)
-        tx.delete(allocations, allocations.c.consumer_uuid == item.consumer_uuid)
+        tx.delete_by(allocations.c.consumer_uuid, item.consumer_uuid)
         if not item.amounts:
-            tx.delete(consumers, consumers.c.uuid == item.consumer_uuid)
+            tx.delete_by(consumers.c.uuid, item.consumer_uuid)
     _check_room(tx, wanted, uuids)
     tx.insert_many(
         allocations,

@@ -60,7 +60,7 @@ def next_revision(tx: Tx, *, forget: bool = False) -> int:
     values: dict[str, Any] = {"value": r.c.value + 1}
     if forget:
         values["floor"] = r.c.value + 1
-    if tx.update(r, r.c.id == 1, **values) == 0:
+    if tx.update_by(r.c.id, 1, **values) == 0:
         tx.insert(r, id=1, value=2, floor=2 if forget else 1)
     return int(tx.scalar(sa.select(r.c.value)))
 
@@ -160,14 +160,14 @@ def replace_inventories(tx: Tx, uuid: str, wanted: Mapping[str, Mapping[str, Any
 
 def replace_traits(tx: Tx, uuid: str, wanted: Sequence[str]) -> None:
     """Write the traits of a provider."""
-    tx.delete(provider_traits, provider_traits.c.provider_uuid == uuid)
+    tx.delete_by(provider_traits.c.provider_uuid, uuid)
     rows = [{"provider_uuid": uuid, "trait": name} for name in sorted(set(wanted))]
     tx.insert_many(provider_traits, rows)
 
 
 def replace_aggregates(tx: Tx, uuid: str, wanted: Sequence[str]) -> None:
     """Write the aggregates of a provider."""
-    tx.delete(provider_aggregates, provider_aggregates.c.provider_uuid == uuid)
+    tx.delete_by(provider_aggregates.c.provider_uuid, uuid)
     rows = [{"provider_uuid": uuid, "aggregate_uuid": id} for id in sorted(set(wanted))]
     tx.insert_many(provider_aggregates, rows)
 
