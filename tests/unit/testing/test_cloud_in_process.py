@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -251,3 +252,22 @@ def test_up_refuses_a_bad_preset_before_anything_starts(tmp_path, capsys):
     words = ["up", "--simulated", "--ephemeral", "--preset", str(tmp_path / "p.yaml")]
     assert main(words) == 1
     assert "projekts: unknown key (value []); did you mean projects?" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_silent_compute_host_is_down_until_it_speaks_again():
+    options = {"nova.compute": {"report_interval": 0.2}, "nova": {"service_down_time": 2}}
+    with Cloud(options=options, seeded=False) as cloud, cloud.connect() as connection:
+        compute: Any = connection.compute
+
+        def wait_for(state: str) -> None:
+            deadline = time.monotonic() + 30
+            while [s.state for s in compute.services(binary="nova-compute")] != [state]:
+                assert time.monotonic() < deadline
+                threading.Event().wait(0.1)
+
+        wait_for("up")
+        rule = cloud.faults.silence("nova-compute", 60)
+        wait_for("down")
+        cloud.faults.clear(rule.id)
+        wait_for("up")
