@@ -218,8 +218,8 @@ def create_implied_role(ctx: Context, tx: Tx, loaded: Any) -> Any:
     prior, implied = loaded
     if implied.name == "admin" and not implied.domain_id:
         raise Forbidden("The role admin cannot be implied.")
-    if implied.domain_id:
-        raise Forbidden("A role of a domain cannot be implied.")
+    if implied.domain_id and not prior.domain_id:
+        raise Forbidden("A role of a domain cannot be implied by one that is global.")
     if prior.id in assignments.with_implied(tx, [implied.id]):
         raise Conflict("The roles would imply each other.")
     if not _implied(tx, prior, implied):
