@@ -23,5 +23,5 @@ def test_unknown_driver_names_key_value_and_fix(key: str, bad: str, instead: str
 
 
 def test_type_for_projects_that_no_driver_knows_is_refused():
-    with pytest.raises(ConfigError, match="tenant_network_types.*'gre'.*vxlan"):
+    with pytest.raises(ConfigError, match=r"tenant_network_types.*'gre'.*vxlan"):
         Ml2(Ml2Options(type_drivers=("vxlan",), tenant_network_types=("gre",)), 1500)
