@@ -39,6 +39,7 @@ def cloud(tmp_path, bus):
 # -- the clock -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S], ids=["forward", "back"])
 @pytest.mark.parametrize("verb", ["create", "delete", "stop"])
 def test_clock_that_jumps_in_the_middle_of_a_verb_strands_nothing(cloud, monkeypatch, verb, jump_s):

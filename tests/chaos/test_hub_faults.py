@@ -15,7 +15,7 @@ from gureum.core.bus import open_bus
 from gureum.nova.agent.contract import ComputeAgent
 from gureum.nova.scheduler.contract import Scheduler
 
-pytestmark = [pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 
 @pytest.fixture

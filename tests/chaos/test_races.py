@@ -119,6 +119,7 @@ def test_200_ports_against_a_quota_of_100_are_100(cloud):
     assert len(taken) == len(set(taken))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("noun", "table", "extra"), [
     ("network", net.networks, {}), ("security_group", net.security_groups, {}),
     ("router", net.routers, {}),
@@ -203,6 +204,7 @@ VERBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_delete_that_meets_a_verb_leaves_nothing(moving, verb):
     network = moving.furnish()
