@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,10 @@ def running(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     assert sleep
     (folder / "dnsmasq").symlink_to(sleep)
     process = subprocess.Popen([str(folder / "dnsmasq"), "60"])
+    deadline = time.monotonic() + 10.0
+    while not Path(f"/proc/{process.pid}/cmdline").read_bytes():  # empty for a moment after exec
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
     yield process
     process.kill()
     process.wait()
