@@ -275,6 +275,8 @@ class Process:
             self.start()
             gc.collect()
             gc.freeze()  # what start-up made stays for good: later collections need not look at it
+            # a request makes thousands of short-lived objects and few cycles: look for these less often
+            gc.set_threshold(50_000, 20, 100)
             self._on_ready()
             give_back_memory()
             if not self.runtime.stopping.wait(SETTLED_S):
