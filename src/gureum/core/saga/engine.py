@@ -115,7 +115,7 @@ class Engine:
                 for record in self._lease(free):
                     assert self._pool is not None
                     self._pool.submit(self._run_quietly, self._add(record))
-                wait_s = self._wait_s()
+                wait_s = 0.0 if self._due.is_set() else self._wait_s()
             except DatabaseError as error:
                 LOG.warning("saga database does not answer", error=str(error))
             self._due.wait(wait_s)

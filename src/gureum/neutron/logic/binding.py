@@ -129,20 +129,21 @@ def awaits_dhcp(tx: Tx, port: Any) -> bool:
     return tx.first(served) is not None
 
 
+_WAITING = (
+    sa.select(t.ports)
+    .join(t.port_bindings, t.port_bindings.c.port_id == t.ports.c.id)
+    .where(
+        t.port_bindings.c.host == sa.bindparam("host"),
+        t.port_bindings.c.status == store.ACTIVE,
+        t.ports.c.l2_active.is_(True),
+        t.ports.c.status == "DOWN",
+    )
+)
+
+
 def settle(tx: Tx, host: str) -> None:
     """Make the ports of a host active that waited for DHCP and do not have to any more."""
-    b, c = t.port_bindings.c, t.ports.c
-    waiting = (
-        sa.select(t.ports)
-        .join(t.port_bindings, b.port_id == c.id)
-        .where(
-            b.host == host,
-            b.status == store.ACTIVE,
-            c.l2_active.is_(True),
-            c.status == "DOWN",
-        )
-    )
-    for port in tx.all(waiting):
+    for port in tx.all(_WAITING, {"host": host}):
         if not awaits_dhcp(tx, port):
             set_status(tx, port, "ACTIVE")
 

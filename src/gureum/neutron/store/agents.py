@@ -71,10 +71,13 @@ AGENT = Noun(
 )
 
 
+_OF_HOST = sa.select(t.agents).where(
+    t.agents.c.agent_type == sa.bindparam("kind"), t.agents.c.host == sa.bindparam("place")
+)
+
+
 def take_report(tx: Tx, report: AgentReport) -> tuple[sa.Row[Any], bool]:
     """Write a heartbeat; returns the agent, and whether it is new or was dead until now."""
-    c = t.agents.c
-    where = sa.and_(c.agent_type == report.agent_type, c.host == report.host)
     now = utc_now()
     values: dict[str, Any] = {
         "binary": report.binary,
@@ -87,7 +90,7 @@ def take_report(tx: Tx, report: AgentReport) -> tuple[sa.Row[Any], bool]:
         else report.configurations,
         "revision": report.revision,
     }
-    row = tx.one(sa.select(t.agents).where(where))
+    row = tx.one(_OF_HOST, {"kind": report.agent_type, "place": report.host})
     if row is None:
         try:
             tx.insert(
@@ -111,7 +114,7 @@ def take_report(tx: Tx, report: AgentReport) -> tuple[sa.Row[Any], bool]:
         tx.update_by(t.agents.c.id, row.id, **values)
         if not came:
             return row, False
-    found = tx.one(sa.select(t.agents).where(where))
+    found = tx.one(_OF_HOST, {"kind": report.agent_type, "place": report.host})
     assert found is not None
     return found, came
 

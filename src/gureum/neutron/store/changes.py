@@ -30,6 +30,18 @@ class Item(NamedTuple):
     id: str
 
 
+_CURRENT = sa.select(t.revisions).where(t.revisions.c.id == 1)
+_SINCE = (
+    sa.select(t.changes.c.kind, t.changes.c.item_id)
+    .where(
+        t.changes.c.agent == sa.bindparam("agent"),
+        t.changes.c.host == sa.bindparam("host"),
+        t.changes.c.revision > sa.bindparam("revision"),
+    )
+    .distinct()
+)
+
+
 def current(tx: Tx) -> tuple[int, int]:
     """Return the newest revision, and the oldest that deltas may start from."""
     row = tx.by(t.revisions.c.id, 1)
@@ -75,14 +87,9 @@ def _hint(tx: Tx, revision: int, wanted: Sequence[Item]) -> Callable[[], None]:
 
 def since(tx: Tx, agent: str, host: str, revision: int) -> dict[str, list[str]]:
     """Return the ids that changed for a host after a revision, by kind."""
-    c = t.changes.c
-    statement = (
-        sa.select(c.kind, c.item_id)
-        .where(c.agent == agent, c.host == host, c.revision > revision)
-        .distinct()
-    )
     found: dict[str, list[str]] = {}
-    for row in tx.all(statement):
+    wanted = {"agent": agent, "host": host, "revision": revision}
+    for row in tx.all(_SINCE, wanted):
         found.setdefault(row.kind, []).append(row.item_id)
     return found
 
