@@ -166,3 +166,22 @@ def test_every_relative_link_of_the_docs_leads_somewhere():
             if "://" not in link and not (path.parent / link).exists():
                 found.append(f"{path.relative_to(top)} -> {link}")
     assert found == []
+
+
+def test_modules_of_tests_have_names_of_their_own():
+    """Pytest puts their folders on one path: of two with one name the second is not found."""
+    seen: dict[str, list[str]] = {}
+    for path in (repository() / "tests").rglob("*.py"):
+        if path.name not in ("conftest.py", "__init__.py"):
+            seen.setdefault(path.name, []).append(str(path))
+    assert {name: paths for name, paths in seen.items() if len(paths) > 1} == {}
+
+
+def test_no_test_imports_a_conftest():
+    """Which one it would get depends on the order of the folders."""
+    wrong = [
+        str(path)
+        for path in (repository() / "tests").rglob("*.py")
+        if re.search(r"^(from conftest import|import conftest)", path.read_text(), re.MULTILINE)
+    ]
+    assert wrong == []
