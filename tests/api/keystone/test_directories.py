@@ -227,7 +227,6 @@ def test_unknown_option_in_a_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "config",
     [
-        {"identity": {"driver": "magic"}},
         {"ldap": {"page_size": "many"}},
         {"ldap": {"use_tls": "yes"}},
         {"ldap": {"query_scope": "all"}},

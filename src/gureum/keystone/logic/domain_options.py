@@ -104,7 +104,6 @@ def typed(group: str, option: str, text: str) -> Any:
 
 
 _CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("identity", "driver"): ("sql", "ldap"),
     ("ldap", "query_scope"): ("one", "sub"),
     ("ldap", "tls_req_cert"): ("demand", "allow", "never"),
     ("ldap", "alias_dereferencing"): ("never", "searching", "always", "finding", "default"),
