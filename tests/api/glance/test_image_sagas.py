@@ -199,9 +199,9 @@ class CheckedLocationCase(LocationCase):
 CASES = [ImportCase, DownloadCase, CopyCase, LocationCase, CheckedLocationCase]
 
 
-def is_quick(case, scenario):
-    """Whether a scenario belongs to the quick tests: one case each way, and every other one's run."""
-    return str(scenario) == "run" or (case is CopyCase and scenario.kind in ("repeat", "fail-after"))
+def is_quick(scenario):
+    """Whether a scenario belongs to the quick tests: each case once without disturbance."""
+    return str(scenario) == "run"
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def web():
             case,
             scenario,
             id=f"{case.__name__}-{scenario}",
-            marks=() if is_quick(case, scenario) else pytest.mark.slow,
+            marks=() if is_quick(scenario) else pytest.mark.slow,
         )
         for case in CASES
         for scenario in scenarios(case.saga, never=case.never)
