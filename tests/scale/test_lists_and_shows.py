@@ -85,8 +85,8 @@ MAY_SCAN = frozenset({"revisions", "cell_mappings", "default_rules", "metadef_re
 """Tables that do not grow with the cloud."""
 COUNTED_STEPS = 12
 """Steps to count one more thing that a quota is for."""
-EXPIRED = 4
-"""Statements of a token check whose answer was too old."""
+LOOKED_UP = 4
+"""Statements that Keystone takes for the token of its own caller, when it has not seen it lately."""
 FOR_THE_MARKER = 5
 """Statements that a page after the first may take more: it loads its marker."""
 SPARE_STEPS = 600
@@ -95,10 +95,17 @@ SPARE_STEPS = 600
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What one request cost."""
+    """What one request cost. queries: without the check of the token, whose answer is known for a while."""
 
     status: int
     work: Work
+    service: str = ""
+
+    @property
+    def queries(self) -> int:
+        """How many statements the answer took."""
+        checks = self.service not in ("keystone", "identity")
+        return sum(1 for url, _, _ in self.work.statements if not checks or "keystone" not in url)
 
 
 class Cloud:
@@ -135,7 +142,7 @@ class Cloud:
         for _ in range(2):
             with self.meter.counting() as work:
                 reply = self.cloud.ask("GET", kind, tail, headers=headers)
-            found.append(Asked(reply.status, work))
+            found.append(Asked(reply.status, work, service))
         return min(found, key=lambda one: one.work.queries)
 
     def ask_all(self) -> dict[tuple[str, str], Asked]:
@@ -191,7 +198,7 @@ class Cloud:
             with self.meter.counting() as work:
                 reply = self.cloud.ask(method, kind, path, body, headers=headers)
             assert reply.status < 300, (name, reply.status, reply.body)
-            made[name] = Asked(reply.status, work)
+            made[name] = Asked(reply.status, work, kind)
         return made
 
 
@@ -222,9 +229,9 @@ def test_most_operations_are_asked(asked):
 def test_statements_of_an_answer_do_not_grow(asked):
     _, small, large = asked
     grown = {
-        key: (small[key].work.queries, one.work.queries)
+        key: (small[key].queries, one.queries)
         for key, one in large.items()
-        if one.work.queries > small[key].work.queries
+        if one.queries > small[key].queries
     }
     assert grown == {}
 
@@ -256,7 +263,9 @@ def test_making_one_more_costs_what_the_first_cost(asked):
     grown = {}
     for name, one in cloud.made_large.items():
         before, now = cloud.made_small[name].work, one.work
-        more = now.queries > before.queries + EXPIRED or now.rows > before.rows + 5
+        spare = LOOKED_UP if one.service == "identity" else 0
+        more = one.queries > cloud.made_small[name].queries + spare
+        more = more or now.rows > before.rows + PAGE
         # what a project has is counted: its ports, networks, servers
         counted = COUNTED_STEPS * (LARGE - SMALL)
         if more or now.steps > 1.3 * before.steps + SPARE_STEPS + counted:
@@ -318,5 +327,5 @@ def test_last_page_costs_what_the_first_costs(asked, service, path):
         marker = "&marker=" + str(last["keypair"]["name"] if "keypair" in last else last["id"])
     assert len(pages) >= 4
     first, last_page = cloud.ask(service, path, pages[0]), cloud.ask(service, path, pages[-1])
-    assert last_page.work.queries <= first.work.queries + FOR_THE_MARKER
+    assert last_page.queries <= first.queries + FOR_THE_MARKER
     assert last_page.work.steps <= 1.5 * first.work.steps + SPARE_STEPS
