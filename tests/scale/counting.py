@@ -39,10 +39,16 @@ class Meter:
 
     def __init__(self, databases: Iterable[Database]) -> None:
         self._databases = {str(database.url): database for database in databases}
-        self._work: Work | None = None
+        self._counted: Work | None = None
+        self._thread = 0
         self._lock = threading.Lock()
         for name, database in self._databases.items():
             self._hook(name, database)
+
+    @property
+    def _work(self) -> Work | None:
+        """What is counted now; what other threads do beside is not."""
+        return self._counted if threading.get_ident() == self._thread else None
 
     def _hook(self, name: str, database: Database) -> None:
         engine = database.engine
@@ -69,13 +75,14 @@ class Meter:
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[Work]:
-        """Count the work of the block, in whatever thread it is done."""
+        """Count the work of the block; calls of this process's APIs are in the same thread."""
         with self._lock:
-            self._work = work = Work()
+            self._thread = threading.get_ident()
+            self._counted = work = Work()
             try:
                 yield work
             finally:
-                self._work = None
+                self._counted = None
 
     def scans(self, work: Work) -> list[tuple[str, str]]:
         """Return the full scans among the statements: (table, statement)."""
