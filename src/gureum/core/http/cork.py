@@ -10,13 +10,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http import httptools_impl
 
 _JOIN_BYTES = 1 << 16
 """Up to here joining is cheaper than a second call; a larger body is not copied."""
 
 
-class CorkedProtocol(HttpToolsProtocol):
+_READ_AHEAD_BYTES = 1 << 20
+"""How much of a body may wait; uvicorn's 64 KiB stop and start an upload sixteen times a MiB."""
+httptools_impl.HIGH_WATER_LIMIT = _READ_AHEAD_BYTES
+
+
+class CorkedProtocol(httptools_impl.HttpToolsProtocol):
     """HTTP/1.1 whose answers leave in one piece."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -7,6 +7,7 @@ headers that a client must not set. Must not: know any operation.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -25,6 +26,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _CHUNK_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 21
+"""Of a file at once: a thread is asked for each."""
 _FORGED = frozenset(
     {"x-roles", "x-user-id", "x-project-id", "x-user-roles", "x-tenant-id", "x-identity-status"}
 )
@@ -140,10 +143,10 @@ class App:
         await _start(response, send, response.file.length if response.file else None)
         chunks = _file_chunks(response.file) if response.file else response.stream
         if request.method != "HEAD" and chunks is not None:
-            while True:
-                chunk = await loop.run_in_executor(self._pools.slow, next, chunks, b"")
-                if not chunk:
-                    break
+            pool = self._pools.slow
+            coming = loop.run_in_executor(pool, next, chunks, b"")
+            while chunk := await coming:
+                coming = loop.run_in_executor(pool, next, chunks, b"")  # read on while this leaves
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
@@ -153,7 +156,7 @@ def _file_chunks(file: File) -> Iterator[bytes]:
     with open(file.path, "rb", buffering=0) as source:
         source.seek(file.offset)
         while left is None or left > 0:
-            chunk = source.read(_CHUNK_BYTES if left is None else min(left, _CHUNK_BYTES))
+            chunk = source.read(_PIECE_BYTES if left is None else min(left, _PIECE_BYTES))
             if not chunk:
                 return
             if left is not None:
@@ -177,15 +180,16 @@ def _body_stream(
     headers: dict[str, str], receive: Receive, loop: asyncio.AbstractEventLoop
 ) -> BodyStream:
     ended = False
+    coming: concurrent.futures.Future[bytes | None] | None = None
 
-    async def gather() -> bytes:
+    async def gather() -> bytes | None:
         nonlocal ended
         parts: list[bytes] = []
         size = 0
         while not ended and size < _CHUNK_BYTES:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise ConnectionError("the client went away")
+                return None
             part = message.get("body", b"")
             ended = not message.get("more_body")
             if part:
@@ -194,7 +198,17 @@ def _body_stream(
         return b"".join(parts)
 
     def next_chunk() -> bytes:
-        return b"" if ended else asyncio.run_coroutine_threadsafe(gather(), loop).result()
+        nonlocal coming
+        if coming is None:
+            if ended:
+                return b""
+            coming = asyncio.run_coroutine_threadsafe(gather(), loop)
+        chunk, coming = coming.result(), None
+        if chunk is None:
+            raise ConnectionError("the client went away")
+        if not ended:  # the next piece comes in while this one is worked on
+            coming = asyncio.run_coroutine_threadsafe(gather(), loop)
+        return chunk
 
     length = headers.get("content-length")
     return BodyStream(next_chunk, int(length) if length and length.isdigit() else None)
