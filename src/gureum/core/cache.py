@@ -82,6 +82,7 @@ class SharedCache:
             retry_attempts=0,
             dead_timeout=LEAVE_ALONE_S,
             ignore_exc=False,
+            default_noreply=False,  # what is set or forgotten here counts before this goes on
         )
 
     def get(self, kind: str, name: str, max_age_s: float) -> bytes | None:

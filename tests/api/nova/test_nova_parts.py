@@ -263,7 +263,7 @@ def test_server_without_security_service_is_shown_without_groups(cloud):
     server_id = cloud.up()
     cloud.plug(server_id)
 
-    def silent(ctx, ids):
+    def silent(ctx, ids, **asked):
         raise ServiceUnavailable("away")
 
     cloud.networks.ports_of_servers = silent
