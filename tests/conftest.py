@@ -9,6 +9,9 @@ import long_tests
 import pytest
 
 
+pytest_plugins = ["pytester"]
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare how much of the long tests is run."""
     long_tests.add_options(parser)

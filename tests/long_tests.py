@@ -7,6 +7,7 @@ one of N equal parts; `--write-seconds` measures. What is left out is named at t
 """
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -67,6 +68,8 @@ class LongTests:
         self._left: list[str] = []
         self._spent: dict[str, float] = defaultdict(float)
         self._known = read_seconds()
+        self._begun_at: float | None = None
+        self._begun: set[str] = set()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Take out the long tests that are not due."""
@@ -85,6 +88,18 @@ class LongTests:
         self._config.hook.pytest_deselected(items=out)
         gone = set(map(id, out))
         items[:] = [item for item in items if id(item) not in gone]
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Begin no further file when the time of a turn is over: what was measured elsewhere may mislead."""
+        budget = self._config.getoption("--sample")
+        if budget is None or not is_long(item):
+            return
+        now = time.monotonic()
+        if self._begun_at is None:
+            self._begun_at = now
+        if _file(item) not in self._begun and now - self._begun_at > budget:
+            pytest.skip(f"the {budget:.0f} s of this turn are over")
+        self._begun.add(_file(item))
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Add up what each file takes."""

@@ -34,3 +34,27 @@ def test_shards_part_the_files_evenly():
     assert sorted(name for part in parts for name in part) == FILES
     totals = [sum(SECONDS[name] for name in part) for part in parts]
     assert max(totals) - min(totals) <= 20
+
+
+def test_no_file_begins_when_the_time_is_over(pytester, monkeypatch):
+    monkeypatch.setattr(long_tests, "SECONDS", pytester.path / "seconds.json")
+    pytester.makeconftest(
+        """
+        import long_tests
+
+        def pytest_addoption(parser):
+            long_tests.add_options(parser)
+
+        def pytest_configure(config):
+            config.addinivalue_line("markers", "slow: long")
+            config.pluginmanager.register(long_tests.LongTests(config), "long-tests")
+        """
+    )
+    body = "import time\nimport pytest\n\n@pytest.mark.slow\n@pytest.mark.parametrize('n', [1, 2])\n"
+    pytester.makepyfile(
+        test_one=body + "def test_it(n):\n    time.sleep(0.2)\n",
+        test_two=body + "def test_it(n):\n    pass\n",
+    )
+    (pytester.path / "seconds.json").write_text('{"test_one.py": 0.05, "test_two.py": 0.05}')
+    result = pytester.runpytest_inprocess("--sample", "0.15", "--turn", "0", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=2, skipped=2)
