@@ -8,7 +8,6 @@ import databases
 import long_tests
 import pytest
 
-
 pytest_plugins = ["pytester"]
 
 
