@@ -163,8 +163,19 @@ class Cloud:
                 )
         return found
 
+    def _free_cidr(self) -> str:
+        self._cidrs = getattr(self, "_cidrs", 0) + 1
+        return f"10.77.{self._cidrs}.0/24"
+
     def make_all(self) -> dict[str, Asked]:
-        """Make one of each noun that clouds have many of."""
+        """Make one of each noun that clouds have many of, three times; the least work counts.
+
+        What is remembered for some seconds (tokens, hosts, providers) is read anew by whoever comes next.
+        """
+        tries = [self._make_once() for _ in range(3)]
+        return {name: min((one[name] for one in tries), key=_effort) for name in tries[0]}
+
+    def _make_once(self) -> dict[str, Asked]:
         ids, net = self.growing.ids, self.growing.net
         image = self.growing.active_image()
         server = {
@@ -173,7 +184,7 @@ class Cloud:
             "imageRef": image,
             "networks": [{"uuid": net.network_id}],
         }
-        subnet = {"network_id": ids["network_id"], "ip_version": 4, "cidr": "10.77.0.0/24"}
+        subnet = {"network_id": ids["network_id"], "ip_version": 4, "cidr": self._free_cidr()}
         allocation = {
             "allocations": {ids["uuid"]: {"resources": {"VCPU": 1}}},
             "project_id": self.cloud.project_id,
@@ -200,6 +211,10 @@ class Cloud:
             assert reply.status < 300, (name, reply.status, reply.body)
             made[name] = Asked(reply.status, work, kind)
         return made
+
+
+def _effort(one: Asked) -> tuple[int, int]:
+    return one.work.queries, one.work.rows
 
 
 @pytest.fixture(scope="module")
