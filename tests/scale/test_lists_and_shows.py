@@ -4,6 +4,7 @@ Every GET of keystone, glance, placement, neutron and nova is asked at two sizes
 `limit=10`. What is exempt says why.
 """
 
+import itertools
 import re
 import uuid
 from dataclasses import dataclass
@@ -114,6 +115,7 @@ class Cloud:
     def __init__(self, cloud: InCloud) -> None:
         self.cloud = cloud
         self.growing = Growing(cloud)
+        self._third = itertools.count(1)  # of the next subnet that is made
         self.made_small: dict[str, Asked] = {}
         self.made_large: dict[str, Asked] = {}
         self.databases = [
@@ -163,10 +165,6 @@ class Cloud:
                 )
         return found
 
-    def _free_cidr(self) -> str:
-        self._cidrs = getattr(self, "_cidrs", 0) + 1
-        return f"10.77.{self._cidrs}.0/24"
-
     def make_all(self) -> dict[str, Asked]:
         """Make one of each noun that clouds have many of, three times; the least work counts.
 
@@ -184,7 +182,7 @@ class Cloud:
             "imageRef": image,
             "networks": [{"uuid": net.network_id}],
         }
-        subnet = {"network_id": ids["network_id"], "ip_version": 4, "cidr": self._free_cidr()}
+        subnet = {"network_id": ids["network_id"], "ip_version": 4, "cidr": f"10.77.{next(self._third)}.0/24"}
         allocation = {
             "allocations": {ids["uuid"]: {"resources": {"VCPU": 1}}},
             "project_id": self.cloud.project_id,

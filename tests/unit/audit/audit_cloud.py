@@ -1,8 +1,6 @@
 """A whole cloud on fake drivers in the test's process, and what a test does to it behind its back."""
 
-import os
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,26 +22,9 @@ from gureum.neutron.agents.contract import FoundItem
 from gureum.nova.drivers.fake import FakeDriver
 from gureum.provision.databases import bootstrap_all, migrate_all
 from gureum.provision.options import InstallOptions
+from gureum.testing.ports import free_offset
 
 ACCOUNTS = ("nova", "neutron", "glance", "placement")
-
-
-def free_offset() -> int:
-    """A port offset at which every API port is free now."""
-    ports = [entry.port for entry in components.COMPONENTS.values() if entry.port]
-    for offset in range(12000 + os.getpid() * 19 % 7000, 22000, 19):
-        probes: list[socket.socket] = []
-        try:
-            for port in ports:
-                probes.append(socket.socket())
-                probes[-1].bind(("127.0.0.1", port + offset))
-            return offset
-        except OSError:
-            continue
-        finally:
-            for probe in probes:
-                probe.close()
-    raise AssertionError("no free ports")
 
 
 def settings(folder: Path) -> str:

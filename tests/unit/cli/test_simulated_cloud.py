@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,30 +11,11 @@ import openstack
 import pytest
 
 from gureum.cli import place as places
-from gureum.components import COMPONENTS
 from gureum.core.config import CloudOptions
 from gureum.provision.options import InstallOptions
+from gureum.testing.ports import free_offset
 
 pytestmark = pytest.mark.timeout(240)
-
-
-def free_offset() -> int:
-    """A port offset at which every API port is free now."""
-    ports = [entry.port for entry in COMPONENTS.values() if entry.port]
-    # below the ports that the system gives to outgoing connections
-    for offset in range(11000 + os.getpid() * 17 % 8000, 22000, 17):
-        probes: list[socket.socket] = []
-        try:
-            for port in ports:
-                probes.append(socket.socket())
-                probes[-1].bind(("127.0.0.1", port + offset))
-            return offset
-        except OSError:
-            continue
-        finally:
-            for probe in probes:
-                probe.close()
-    raise AssertionError("no free ports")
 
 
 class Cloud:

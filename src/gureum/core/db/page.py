@@ -23,11 +23,15 @@ class SortKey:
     descending: bool = False
 
 
+ROWS = sa.bindparam("rows", type_=sa.Integer)
+"""The limit of a statement that is made once; `rows` is given with each execution."""
+
+
 def sorted_after(
     statement: sa.Select[Any],
     keys: Sequence[SortKey],
     marker: Sequence[Any] | None,
-    limit: int | None,
+    limit: int | sa.BindParameter[int] | None,
 ) -> sa.Select[Any]:
     """Order a select by `keys` (the last one unique) and start after the marker row's values.
 

@@ -126,8 +126,8 @@ class Dispatcher:
         self._knows: Callable[[str | None, str | None], bool] = getattr(
             authenticator, "knows", _knows_nobody
         )
-        self._brief = {op.name for op in service.operations if self._is_brief(op)}
-        self._cost_s = dict.fromkeys(self._brief, 4 * _BRIEF_S)
+        brief = (op.name for op in service.operations if self._is_brief(op))
+        self._cost_s = dict.fromkeys(brief, 4 * _BRIEF_S)
         self._spans = log.get(f"gureum.{service.name}.api")
         self._routes = Routes(
             [(service.prefix, op) for op in service.operations]
@@ -394,9 +394,9 @@ class Dispatcher:
                     target = self._load(op, ctx, tx, values, query, new)
                     result = op.handler(ctx, tx, *target, *_given(request, op, query, new))
                 answer = self._render(request, op, version, ctx, query, result)
-                if op.name in self._brief:
-                    spent = time.thread_time() - began
-                    self._cost_s[op.name] += (spent - self._cost_s[op.name]) / 8
+                mean_s = self._cost_s.get(op.name)
+                if mean_s is not None:
+                    self._cost_s[op.name] = mean_s + (time.thread_time() - began - mean_s) / 8
                 return answer
             except (Stale, Unavailable) as error:
                 # What may have been committed is not done again: that could make things twice.

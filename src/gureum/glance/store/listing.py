@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gureum.core.db import Tx
-from gureum.core.db.page import SortKey, sorted_after
+from gureum.core.db.page import ROWS, SortKey, sorted_after
 from gureum.glance.model import (
     ACCEPTED,
     COMMUNITY,
@@ -111,7 +111,7 @@ def _first_page(
     project: Any = sa.bindparam("project", type_=sa.String)
     wanted = Wanted(project, sees_all=sees_all, visibility=visibility, member_status=member_status)
     query = sa.select(images).where(images.c.status != PENDING_DELETE, _visible(wanted))
-    return sorted_after(query, keys, None, None).limit(sa.bindparam("rows", type_=sa.Integer))
+    return sorted_after(query, keys, None, ROWS)
 
 
 @lru_cache(maxsize=16)
@@ -121,7 +121,7 @@ def _first_part(which: str, keys: tuple[SortKey, ...]) -> sa.Select[Any]:
     query = sa.select(images).where(
         images.c.status != PENDING_DELETE, own if which == OWN else public
     )
-    return sorted_after(query, keys, None, None).limit(sa.bindparam("rows", type_=sa.Integer))
+    return sorted_after(query, keys, None, ROWS)
 
 
 def _parts(wanted: Wanted) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

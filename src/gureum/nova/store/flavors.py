@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gureum.core.db.engine import Tx
-from gureum.core.db.page import SortKey, fetch_page, sorted_after
+from gureum.core.db.page import ROWS, SortKey, fetch_page, sorted_after
 from gureum.core.db.types import utc_now
 from gureum.nova.store.tables import flavor_extra_specs, flavor_projects, flavors
 
@@ -62,8 +62,7 @@ def _first_page(sort_key: str, descending: bool, public: bool | None) -> sa.Sele
         where.append(visible_to(sa.bindparam("project", type_=sa.String)))
     else:
         where.append(flavors.c.is_public.is_(public))
-    rows = sa.bindparam("rows", type_=sa.Integer)
-    return sorted_after(sa.select(flavors).where(*where), keys, None, None).limit(rows)
+    return sorted_after(sa.select(flavors).where(*where), keys, None, ROWS)
 
 
 def first_page(

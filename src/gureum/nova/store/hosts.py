@@ -28,12 +28,10 @@ def list_services(
     hosts: Collection[str] | None = None,
 ) -> Sequence[sa.Row[Any]]:
     """Return services, oldest first; only those on `hosts` when given."""
-    if hosts is not None and host is None:
-        rows = tx.among(services.c.host, hosts, services.c.number)
-        return [row for row in rows if binary in (None, row.binary)]
-    wanted = sa.select(services)
     if hosts is not None:
-        wanted = wanted.where(services.c.host.in_(list(hosts)))
+        rows = tx.among(services.c.host, hosts, services.c.number)
+        return [row for row in rows if binary in (None, row.binary) and host in (None, row.host)]
+    wanted = sa.select(services)
     if host is not None:
         wanted = wanted.where(services.c.host == host)
     if binary is not None:
