@@ -21,7 +21,8 @@ from databases import VARIABLE
 
 from gureum.components import SERVICES
 from gureum.core.db import Conflict, Database, Stale, Unavailable
-from gureum.core.db.migrate import draft, migrate
+from gureum.core.db.halfway import schema_progress
+from gureum.core.db.migrate import OWN_TABLES, draft, migrate
 from gureum.core.service import DatabaseSpec
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -119,7 +120,7 @@ def _shape(database: Database) -> set[tuple[Any, ...]]:
                 to = (key["referred_table"], *key["referred_columns"])
                 rule = key["options"].get("ondelete")
                 found.add((table, "foreign", *key["constrained_columns"], *to, rule))
-    return {item for item in found if item[0] != "schema_migrations"}
+    return {item for item in found if item[0] not in OWN_TABLES}
 
 
 def _both_ways(migrated: Database, declared: Database, spec: DatabaseSpec) -> None:
@@ -158,6 +159,68 @@ def _check_mariadb_columns(database: Database) -> None:
     )
     with database.read() as tx:
         assert tx.all(odd) == []
+
+
+class _KilledError(Exception):
+    """Stands for a SIGKILL: whatever is open is rolled back by the server."""
+
+
+def _kill_at_next_change(database: Database, *, after: bool) -> Callable[[], None]:
+    """Die at the next statement that changes the schema; returns what ends that."""
+
+    def die(*arguments: Any) -> None:
+        statement = arguments[2].lstrip().upper()
+        own = any(name.upper() in statement for name in OWN_TABLES)
+        if statement.startswith(("CREATE", "ALTER", "DROP")) and not own:
+            raise _KilledError
+
+    when = "after_cursor_execute" if after else "before_cursor_execute"
+    sa.event.listen(database.engine, when, die)
+    return lambda: sa.event.remove(database.engine, when, die)
+
+
+@pytest.mark.parametrize("spec", _specs(), ids=lambda spec: spec.name)
+def test_migration_killed_at_each_change_of_the_schema_goes_on(mariadb, spec):
+    migrated, declared = _empty(mariadb), _empty(mariadb)
+    kills = 0
+    try:
+        for after in itertools.cycle((False, True)):
+            alive = _kill_at_next_change(migrated, after=after)
+            try:
+                migrate(migrated, spec.migrations)
+                break
+            except _KilledError:
+                kills += 1
+            finally:
+                alive()
+        spec.tables.create_all(declared.engine)
+        assert kills > len(spec.tables.tables)
+        assert _shape(migrated) == _shape(declared)
+        with migrated.read() as tx:
+            assert tx.all(sa.select(schema_progress)) == []
+    finally:
+        migrated.close()
+        declared.close()
+
+
+def test_processes_that_migrate_at_once_wait_for_each_other(server):
+    spec = next(spec for spec in _specs() if spec.name == "placement")
+    url = _empty(server).url
+    done: list[int] = []
+
+    def run() -> None:
+        database = Database(url.render_as_string(hide_password=False))
+        try:
+            done.append(len(migrate(database, spec.migrations)))
+        finally:
+            database.close()
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert sorted(done)[:3] == [0, 0, 0] and max(done) > 0
 
 
 def _names(table: sa.Table) -> Iterator[str]:

@@ -162,12 +162,13 @@ def _prepare(spec: DatabaseSpec, target: Database, *, resume: bool) -> None:
                     f"the target of {spec.name} has rows in {table.name} that are not of a copy.\n"
                     "Copy into an empty database: drop and create it, or name another one"
                 )
+    with target.write() as tx:
+        _metadata.create_all(tx.connection)  # from here on it is a copy, and goes on with --resume
     migrate(target, spec.migrations)
-    if not begun:
-        with target.write() as tx:
+    with target.write() as tx:
+        if tx.first(sa.select(_progress).limit(1)) is None:
             for table in reversed(spec.tables.sorted_tables):
                 tx.execute(sa.delete(table))  # what migrations themselves wrote comes with the source
-            _metadata.create_all(tx.connection)
 
 
 def _how(target: Database) -> str:

@@ -109,6 +109,30 @@ def test_stopped_copy_goes_on_where_it_was_with_resume_only(pair, monkeypatch):
     assert again.rows == again.resumed_from == done.rows
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_copy_killed_while_it_makes_tables_goes_on(tmp_path, monkeypatch, after):
+    # a migration of glance writes rows itself
+    spec = SPECS["glance"]
+    source, target = (Database(f"sqlite:///{tmp_path}/{name}.sqlite") for name in "st")
+    migrate(source, spec.migrations)
+
+    def killed(database: Database, package: str) -> None:
+        if after:
+            migrate(database, package)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(db_copy, "migrate", killed)
+        with pytest.raises(Killed):
+            db_copy.copy(spec, source, target)
+    with pytest.raises(CopyFailed, match="--resume"):
+        db_copy.copy(spec, source, target)
+    done = db_copy.copy(spec, source, target, resume=True)
+    assert done.rows == sum(table.rows for table in done.tables.values()) > 0
+    source.close()
+    target.close()
+
+
 def test_a_difference_is_told_by_table(pair, monkeypatch):
     source, target = pair
     regions(source, 3)

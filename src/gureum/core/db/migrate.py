@@ -3,22 +3,33 @@
 A service's `store/migrations/` holds modules named `NNNN_title.py`, each with `upgrade(op)` where `op` is
 Alembic's Operations. Applied numbers are recorded in `schema_migrations`. Expand first, contract in a
 later release. `draft` writes the next module from the difference between tables and database.
+
+A process that is killed in the middle leaves nothing behind on SQLite and PostgreSQL; on MariaDB the next
+one goes on at the statement where it stopped (`halfway`). So a migration makes the same changes in the same
+order each time it runs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import ModuleType
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
+from gureum.core.db import halfway
 from gureum.core.db.engine import Database, Tx
+from gureum.core.db.errors import Unavailable
 
 _NAME = re.compile(r"^(\d{4})_(\w+)$")
+_LOCK = 0x67757265756D  # "gureum"; advisory locks of PostgreSQL have numbers, each database its own
+_LOCK_WAIT_S = 300
 
 metadata = sa.MetaData()
 schema_migrations = sa.Table(
@@ -30,6 +41,8 @@ schema_migrations = sa.Table(
     mysql_charset="utf8mb4",
     mysql_collate="utf8mb4_bin",
 )
+OWN_TABLES = frozenset({schema_migrations.name, halfway.schema_progress.name})
+"""What stands in a database beside the tables of its service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,8 @@ def discover(package: str) -> list[Migration]:
 def applied(tx: Tx) -> set[int]:
     """Return the numbers that this database already has."""
     metadata.create_all(tx.connection)
+    if _commits_by_itself(tx):
+        halfway.metadata.create_all(tx.connection)
     return {row.number for row in tx.all(sa.select(schema_migrations.c.number))}
 
 
@@ -67,6 +82,11 @@ def migrate(database: Database, package: str) -> list[Migration]:
     Raises: RuntimeError when the database is newer than this program.
     """
     steps = discover(package)
+    with _alone(database):
+        return _migrate(database, steps)
+
+
+def _migrate(database: Database, steps: Sequence[Migration]) -> list[Migration]:
     with database.write() as tx:
         have = applied(tx)
     unknown = have - {step.number for step in steps}
@@ -90,7 +110,12 @@ def _apply(database: Database, step: Migration) -> bool:
     with database.write() as tx:
         if step.number in applied(tx):  # another process was faster
             return False
-        module.upgrade(Operations(MigrationContext.configure(tx.connection)))
+        if _commits_by_itself(tx):
+            resumed = halfway.Halfway(tx.connection, step.number)
+            module.upgrade(Operations(MigrationContext.configure(resumed.connection)))
+            resumed.finish()
+        else:
+            module.upgrade(Operations(MigrationContext.configure(tx.connection)))
         tx.insert(
             schema_migrations,
             number=step.number,
@@ -98,6 +123,38 @@ def _apply(database: Database, step: Migration) -> bool:
             applied_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
     return True
+
+
+def _commits_by_itself(tx: Tx) -> bool:
+    """Whether the server ends the transaction at each change of the schema."""
+    return tx.connection.dialect.name in ("mysql", "mariadb")
+
+
+@contextlib.contextmanager
+def _alone(database: Database) -> Iterator[None]:
+    """Keep other processes from migrating; a killed one's lock ends with its connection.
+
+    SQLite's write transactions are alone in any case. Raises: Unavailable.
+    """
+    if database.kind == "sqlite":
+        yield
+        return
+    with database.engine.connect() as connection:
+        lock, unlock = _locks(database)
+        try:
+            if connection.scalar(sa.select(lock)) in (0, None):
+                raise Unavailable("another process is migrating this database")
+            yield
+        finally:
+            with contextlib.suppress(exc.DBAPIError):
+                connection.execute(sa.select(unlock))
+
+
+def _locks(database: Database) -> tuple[sa.Function[int], sa.Function[int]]:
+    if database.kind == "postgresql":  # locks belong to the database
+        return sa.func.pg_advisory_lock(_LOCK), sa.func.pg_advisory_unlock(_LOCK)
+    name = sa.func.concat("gureum-", sa.func.md5(sa.func.database()))  # they belong to the server
+    return sa.func.get_lock(name, _LOCK_WAIT_S), sa.func.release_lock(name)
 
 
 def _differs(
@@ -117,7 +174,7 @@ def draft(database: Database, tables: sa.MetaData) -> str:
         context = MigrationContext.configure(
             tx.connection,
             opts={
-                "include_name": lambda name, kind, parents: name != "schema_migrations",
+                "include_name": lambda name, kind, parents: name not in OWN_TABLES,
                 "compare_type": _differs,
             },
         )
