@@ -209,7 +209,7 @@ def test_second_pass_runs_no_changing_command(world: World) -> None:
     events: list[str] = []
     reader = threading.Thread(target=lambda: events.extend(monitor.stdout or ()), daemon=True)
     reader.start()
-    world.agent._verify_at = 0.0
+    world.agent.doubt()
     assert world.agent.converge(world.agent.book, type(world.agent._pending)()) == []
     monitor.terminate()
     reader.join(5)

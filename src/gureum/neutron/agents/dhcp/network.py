@@ -12,57 +12,38 @@ from pathlib import Path
 
 from gureum.core import log as logs
 from gureum.core.runner import CommandError, Runner
-from gureum.neutron.agents.contract import BROKEN, EXTRA, MISSING, DhcpNetwork, FoundItem
+from gureum.neutron.agents.contract import BROKEN, MISSING, DhcpNetwork, FoundItem
 from gureum.neutron.agents.dhcp import leases
 from gureum.neutron.agents.dhcp.config import DhcpAgentOptions
 from gureum.neutron.agents.dhcp.plan import Files, Plan, dnsmasq_args, plan, serves, tap
 from gureum.neutron.agents.plumbing import netns, packets, proxy
 from gureum.neutron.agents.plumbing.announce import Announcement, Announcer
-from gureum.neutron.agents.plumbing.daemons import (
-    Daemon,
-    Daemons,
-    end_strays,
-    fault_of,
-    has_dead,
-    strays,
-)
-from gureum.neutron.agents.plumbing.files import digest, remove_tree, write_if_changed
+from gureum.neutron.agents.plumbing.daemons import Daemon, has_dead
+from gureum.neutron.agents.plumbing.driver import Kind, NamespaceDriver
+from gureum.neutron.agents.plumbing.files import digest, write_if_changed
 from gureum.neutron.agents.plumbing.links import Links
 from gureum.neutron.agents.plumbing.ovsports import OvsPort
 from gureum.neutron.agents.plumbing.plug import Plugger, Surroundings
 
 log = logs.get(__name__)
 
-_PROGRAMS = ("dnsmasq", "haproxy")
-_SYSCTLS = {
-    "ipv4/conf/all/rp_filter": "0",
-    "ipv4/conf/all/promote_secondaries": "1",
-    "ipv6/conf/all/accept_ra": "0",
-}
 
-
-class NetworkDriver:
+class NetworkDriver(NamespaceDriver[DhcpNetwork]):
     """Makes and removes the DHCP of networks on this host."""
+
+    kind = Kind("network", "dhcp-files", ("haproxy", "dnsmasq"), "its network is not served here")
+    sysctls = {
+        "ipv4/conf/all/rp_filter": "0",
+        "ipv4/conf/all/promote_secondaries": "1",
+        "ipv6/conf/all/accept_ra": "0",
+    }
 
     def __init__(
         self, options: DhcpAgentOptions, runner: Runner, plugger: Plugger, announcer: Announcer
     ) -> None:
+        super().__init__(options.namespace_prefix, options.state_path, runner, plugger)
         self._options = options
-        self._plugger = plugger
         self._announcer = announcer
-        self._namespaces = netns.Namespaces(runner)
-        self._daemons = Daemons(runner)
-        self._state = Path(options.state_path)
-
-    def namespace(self, network_id: str) -> str:
-        """Return the name of a network's namespace."""
-        return f"{self._options.namespace_prefix}{network_id}"
-
-    def known(self) -> set[str]:
-        """Return the networks that this agent made on this host, also in an earlier life."""
-        if not self._state.is_dir():
-            return set()
-        return {entry.name for entry in self._state.iterdir() if entry.is_dir()}
 
     def drifted(self, network: DhcpNetwork, around: Surroundings) -> bool:
         """Return whether a cheap look shows that something is not as it was left."""
@@ -83,13 +64,7 @@ class NetworkDriver:
         if wanted is None:
             self.remove(network.id, around)
             return ()
-        folder = self._state / network.id
-        folder.mkdir(parents=True, exist_ok=True)  # before anything else: it marks what is ours
-        for path in (self._state, folder):
-            path.chmod(0o755)  # dnsmasq and haproxy read as users of their own
-        name = self.namespace(network.id)
-        if self._namespaces.ensure(name):
-            log.info("network made", network_id=network.id, namespace=name)
+        name, folder = self._room(network.id)
         stale = self._plug(wanted, around, name)
         refused = self._links(wanted, name)
         self._plugger.unplug(stale, name)
@@ -99,17 +74,6 @@ class NetworkDriver:
         except (CommandError, OSError) as error:  # leases are given all the same
             refused.append(str(error))
         return (*wanted.refused, *refused)
-
-    def remove(self, network_id: str, around: Surroundings) -> None:
-        """Remove everything of a network; nothing happens when it is gone."""
-        name, folder = self.namespace(network_id), self._state / network_id
-        for program in ("haproxy", "dnsmasq"):
-            self._daemons.stop(program, folder / f"{program}.pid")
-        self._plugger.unplug(around.of(self._plugger.owner(network_id)))
-        if netns.exists(name):
-            self._namespaces.remove(name)
-            log.info("network removed", network_id=network_id, namespace=name)
-        remove_tree(folder)
 
     # --- an audit's look -----------------------------------------------------------------------
 
@@ -121,11 +85,7 @@ class NetworkDriver:
         name, folder, owner = self.namespace(network.id), self._state / network.id, network.id
         if not netns.exists(name):
             return [FoundItem("namespace", name, owner, MISSING, "it is not there")]
-        items = [
-            FoundItem("device", device, owner, EXTRA, "no port of the network is for it")
-            for device in around.of(self._plugger.owner(owner))
-            if device != wanted.device.name
-        ]
+        items = self._unwanted(owner, around, {wanted.device.name})
         with Links(name) as links:
             faults = links.faults([wanted.device], wanted.routes)
         items += [FoundItem("device", key, owner, BROKEN, text) for key, text in faults.items()]
@@ -136,46 +96,12 @@ class NetworkDriver:
         daemons = [Daemon("dnsmasq", name, args, folder / "dnsmasq.pid")]
         if wanted.metadata:
             daemons.append(self._proxy(wanted, name, folder).daemon)
-        for daemon in daemons:
-            fault = fault_of(daemon)
-            if fault:
-                items.append(FoundItem(daemon.name, name, owner, MISSING, fault))
-        return items
-
-    def remains(self, network_id: str, around: Surroundings) -> list[FoundItem]:
-        """Say what is left of a network that is not served here."""
-        name, folder = self.namespace(network_id), self._state / network_id
-        text = "its network is not served here"
-        items = [
-            FoundItem("device", device, network_id, EXTRA, text)
-            for device in around.of(self._plugger.owner(network_id))
-        ]
-        if netns.exists(name):
-            items.append(FoundItem("namespace", name, network_id, EXTRA, text))
-        if folder.exists():
-            items.append(FoundItem("dhcp-files", str(folder), network_id, EXTRA, text))
-        return items
-
-    def strays(self) -> list[FoundItem]:
-        """Return daemons of our folders that no pid file names."""
-        return [
-            FoundItem(
-                one.program, f"process {one.pid}", one.owner_id, EXTRA, "no pid file names it"
-            )
-            for one in strays(self._state, _PROGRAMS)
-        ]
-
-    def end_strays(self) -> int:
-        """End them."""
-        return end_strays(self._state, _PROGRAMS)
+        return items + self._faults(daemons, owner)
 
     # --- steps ---------------------------------------------------------------------------------
 
     def _plug(self, wanted: Plan, around: Surroundings, name: str) -> list[str]:
-        with Links(name) as links:
-            for key, value in _SYSCTLS.items():
-                netns.write_sysctl(key, value)
-            present = set(links.found())
+        present = self._tuned(name)
         owner = self._plugger.owner(wanted.network.id)
         device = wanted.device
         port_id = wanted.network.dhcp_port_id or ""

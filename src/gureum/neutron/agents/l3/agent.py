@@ -8,13 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
-
 from gureum.core import log as logs
-from gureum.core.runner import CommandError, Runner
+from gureum.core.runner import Runner
 from gureum.neutron.agents.base import Agent, Changes, Problem, Reports, StateBook
 from gureum.neutron.agents.contract import (
-    BROKEN,
     L3_AGENT,
     FloatingIp,
     FoundItem,
@@ -27,7 +24,7 @@ from gureum.neutron.agents.l3.router import RouterDriver
 from gureum.neutron.agents.ovs.ovsdb import DEFAULT_REMOTE
 from gureum.neutron.agents.ovs.watch import SwitchWatch, bridge_socket
 from gureum.neutron.agents.plumbing.announce import Announcer
-from gureum.neutron.agents.plumbing.each import each
+from gureum.neutron.agents.plumbing.keeper import Keeper
 from gureum.neutron.agents.plumbing.ovsports import OvsPorts
 from gureum.neutron.agents.plumbing.plug import Plugger, Surroundings
 
@@ -67,13 +64,20 @@ class L3Agent(Agent):
         runner = runner or Runner()
         self._options = options
         self._l3_server = server
-        self._clock = clock
         self._announcer = Announcer()
         self._plugger = Plugger(OvsPorts(runner, options.integration_bridge), "l3")
         self._driver = RouterDriver(options, runner, self._plugger, self._announcer)
+        self._keeper = Keeper(
+            _KIND,
+            self._driver,
+            self._plugger,
+            workers=options.workers,
+            verify_interval_s=options.verify_interval_s,
+            stopping=lambda: self.stopping,
+            clock=clock,
+        )
         path = bridge_socket(DEFAULT_REMOTE, options.integration_bridge)
         self._watch = SwitchWatch(path, self.wake)
-        self._verify_at = 0.0
         self._told: dict[str, str] = {}
 
     def fetch(self, since: int) -> L3State:
@@ -106,60 +110,22 @@ class L3Agent(Agent):
 
     def doubt(self) -> None:
         """Look at every router in the next pass."""
-        self._verify_at = 0.0
+        self._keeper.doubt()
 
     def look(self, book: StateBook) -> tuple[list[FoundItem], int]:
         """Compare every router with what is there, and find what is left of others."""
-        around = self._plugger.look()
-        wanted = book.all(_KIND)
-        others = (self._driver.known() | around.owner_ids()) - set(wanted)
-        items: list[FoundItem] = []
-        for router in wanted.values():
-            try:
-                items += self._driver.look(router, around)
-            except (CommandError, OSError, NetlinkError) as error:
-                items.append(FoundItem("router", router.id, router.id, BROKEN, str(error)))
-        for router_id in sorted(others):
-            items += self._driver.remains(router_id, around)
-        for device in around.strayed():
-            items.append(FoundItem("device", device, device, BROKEN, "it is in no namespace"))
-        return items + self._driver.strays(), len(wanted) + len(others)
+        return self._keeper.look(book)
 
     def converge(self, book: StateBook, changes: Changes) -> list[Problem]:
         """Make changed routers as wanted; from time to time look at all, and for leftovers."""
-        around = self._plugger.look()
+        results = self._keeper.converge(book, changes, self._apply)
         wanted = book.all(_KIND)
-        verify = self._clock() >= self._verify_at
-        ids = set(wanted) if verify else changes.of(_KIND) | self._drifted(wanted, around)
-        gone = changes.removed.get(_KIND, set()) - set(wanted)
-        if verify:
-            self._driver.end_strays()
-            gone |= (self._driver.known() | around.owner_ids()) - set(wanted)
-        results = self._each(gone, lambda item: self._remove(item, around))
-        results |= self._each(ids & set(wanted), lambda item: self._apply(wanted[item], around))
-        if verify:
-            self._verify_at = self._clock() + self._options.verify_interval_s
         live = {item: text for item, text in results.items() if item in wanted}
         self._tell(live, wanted, changes.of(_KIND))
         return [Problem(_KIND, item, text) for item, text in results.items() if text]
 
-    def _drifted(self, wanted: Mapping[str, Any], around: Surroundings) -> set[str]:
-        strayed = around.strayed()
-        return {
-            key
-            for key, item in wanted.items()
-            if key in strayed or self._driver.drifted(item, around)
-        }
-
-    def _each(self, ids: set[str], work: Callable[[str], str]) -> dict[str, str]:
-        return each(ids, work, self._options.workers, lambda: self.stopping)
-
     def _apply(self, router: Router, around: Surroundings) -> str:
-        return "; ".join(self._driver.apply(router, around).refused)
-
-    def _remove(self, router_id: str, around: Surroundings) -> str:
-        self._driver.remove(router_id, around)
-        return ""
+        return "; ".join(self._driver.apply(router, around))
 
     # --- telling -------------------------------------------------------------------------------
 

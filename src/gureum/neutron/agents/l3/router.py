@@ -6,74 +6,44 @@ Must not: talk to the server, or touch what belongs to another router.
 """
 
 import ipaddress
-from dataclasses import dataclass
 from pathlib import Path
 
-from gureum.core import log as logs
 from gureum.core.runner import CommandError, Runner
-from gureum.neutron.agents.contract import BROKEN, EXTRA, MISSING, FoundItem, Router
+from gureum.neutron.agents.contract import BROKEN, MISSING, FoundItem, Router
 from gureum.neutron.agents.l3 import nat
 from gureum.neutron.agents.l3.config import L3AgentOptions
 from gureum.neutron.agents.l3.nftables import RouterNat
 from gureum.neutron.agents.l3.plan import Plan, plan, radvd_config
 from gureum.neutron.agents.plumbing import netns, proxy
 from gureum.neutron.agents.plumbing.announce import Announcement, Announcer
-from gureum.neutron.agents.plumbing.daemons import (
-    Daemon,
-    Daemons,
-    end_strays,
-    fault_of,
-    has_dead,
-    strays,
-)
-from gureum.neutron.agents.plumbing.files import digest, remove_tree, write_if_changed
+from gureum.neutron.agents.plumbing.daemons import Daemon, has_dead
+from gureum.neutron.agents.plumbing.driver import Kind, NamespaceDriver
+from gureum.neutron.agents.plumbing.files import digest, write_if_changed
 from gureum.neutron.agents.plumbing.links import Links
 from gureum.neutron.agents.plumbing.ovsports import OvsPort
 from gureum.neutron.agents.plumbing.plug import Plugger, Surroundings
 
-log = logs.get(__name__)
 
-_PROGRAMS = ("haproxy", "radvd")
-_SYSCTLS = {
-    "ipv4/ip_forward": "1",
-    "ipv4/conf/all/rp_filter": "0",
-    "ipv4/conf/all/promote_secondaries": "1",
-    "ipv4/conf/all/arp_announce": "2",
-    "ipv4/conf/all/arp_ignore": "1",
-    "ipv6/conf/all/forwarding": "1",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one router went: what could not be made true although the rest was."""
-
-    refused: tuple[str, ...] = ()
-
-
-class RouterDriver:
+class RouterDriver(NamespaceDriver[Router]):
     """Makes and removes routers on this host."""
+
+    kind = Kind("router", "router-files", ("haproxy", "radvd"), "its router is not on this host")
+    sysctls = {
+        "ipv4/ip_forward": "1",
+        "ipv4/conf/all/rp_filter": "0",
+        "ipv4/conf/all/promote_secondaries": "1",
+        "ipv4/conf/all/arp_announce": "2",
+        "ipv4/conf/all/arp_ignore": "1",
+        "ipv6/conf/all/forwarding": "1",
+    }
 
     def __init__(
         self, options: L3AgentOptions, runner: Runner, plugger: Plugger, announcer: Announcer
     ) -> None:
+        super().__init__(options.namespace_prefix, options.state_path, runner, plugger)
         self._options = options
-        self._plugger = plugger
         self._announcer = announcer
-        self._namespaces = netns.Namespaces(runner)
         self._nat = RouterNat(runner)
-        self._daemons = Daemons(runner)
-        self._state = Path(options.state_path)
-
-    def namespace(self, router_id: str) -> str:
-        """Return the name of a router's namespace."""
-        return f"{self._options.namespace_prefix}{router_id}"
-
-    def known(self) -> set[str]:
-        """Return the routers that this agent made on this host, also in an earlier life."""
-        if not self._state.is_dir():
-            return set()
-        return {entry.name for entry in self._state.iterdir() if entry.is_dir()}
 
     def drifted(self, router: Router, around: Surroundings) -> bool:
         """Return whether a cheap look shows that something is not as it was left."""
@@ -86,16 +56,15 @@ class RouterDriver:
             or (router.admin_state_up and not netns.exists(self.namespace(router.id)))
         )
 
-    def apply(self, router: Router, around: Surroundings) -> Outcome:
-        """Make one router as wanted. Raises: CommandError, OSError, NetlinkError."""
+    def apply(self, router: Router, around: Surroundings) -> tuple[str, ...]:
+        """Make one router as wanted; return what was refused although the rest stands.
+
+        Raises: CommandError, OSError, NetlinkError.
+        """
         if not router.admin_state_up:
             self.remove(router.id, around)
-            return Outcome()
-        folder = self._state / router.id
-        folder.mkdir(parents=True, exist_ok=True)  # before anything else: it marks what is ours
-        name = self.namespace(router.id)
-        if self._namespaces.ensure(name):
-            log.info("router made", router_id=router.id, namespace=name)
+            return ()
+        name, folder = self._room(router.id)
         wanted = plan(router, ipv6_metadata=self._serves_ipv6())
         rules = nat.wanted(router, self._metadata_port())
         rerouted = self._nat.converge(name, rules)
@@ -108,18 +77,7 @@ class RouterDriver:
                 step(router, wanted, name, folder)
             except (CommandError, OSError) as error:  # traffic flows all the same
                 refused.append(str(error))
-        return Outcome((*wanted.refused, *refused))
-
-    def remove(self, router_id: str, around: Surroundings) -> None:
-        """Remove a router and everything of it; nothing happens when it is gone."""
-        name, folder = self.namespace(router_id), self._state / router_id
-        for program, pid_file in (("haproxy", "haproxy.pid"), ("radvd", "radvd.pid")):
-            self._daemons.stop(program, folder / pid_file)
-        self._plugger.unplug(around.of(self._plugger.owner(router_id)))
-        if netns.exists(name):
-            self._namespaces.remove(name)
-            log.info("router removed", router_id=router_id, namespace=name)
-        remove_tree(folder)
+        return (*wanted.refused, *refused)
 
     # --- an audit's look -----------------------------------------------------------------------
 
@@ -132,49 +90,13 @@ class RouterDriver:
         if not netns.exists(name):
             return [FoundItem("namespace", name, owner, MISSING, "it is not there")]
         devices = [planned.device for planned in wanted.ports]
-        names = {device.name for device in devices}
-        items = [
-            FoundItem("device", device, owner, EXTRA, "no port of the router is for it")
-            for device in around.of(self._plugger.owner(owner))
-            if device not in names
-        ]
+        items = self._unwanted(owner, around, {device.name for device in devices})
         with Links(name) as links:
             faults = links.faults(devices, wanted.routes)
         items += [FoundItem("device", key, owner, BROKEN, text) for key, text in faults.items()]
         if self._nat.differs(name, nat.wanted(router, self._metadata_port())):
             items.append(FoundItem("nat", name, owner, BROKEN, "the nftables rules differ"))
-        for daemon in self._wanted_daemons(router, wanted, name, folder):
-            fault = fault_of(daemon)
-            if fault:
-                items.append(FoundItem(daemon.name, name, owner, MISSING, fault))
-        return items
-
-    def remains(self, router_id: str, around: Surroundings) -> list[FoundItem]:
-        """Say what is left of a router that is not here."""
-        name, folder = self.namespace(router_id), self._state / router_id
-        text = "its router is not on this host"
-        items = [
-            FoundItem("device", device, router_id, EXTRA, text)
-            for device in around.of(self._plugger.owner(router_id))
-        ]
-        if netns.exists(name):
-            items.append(FoundItem("namespace", name, router_id, EXTRA, text))
-        if folder.exists():
-            items.append(FoundItem("router-files", str(folder), router_id, EXTRA, text))
-        return items
-
-    def strays(self) -> list[FoundItem]:
-        """Return daemons of our folders that no pid file names."""
-        return [
-            FoundItem(
-                one.program, f"process {one.pid}", one.owner_id, EXTRA, "no pid file names it"
-            )
-            for one in strays(self._state, _PROGRAMS)
-        ]
-
-    def end_strays(self) -> int:
-        """End them."""
-        return end_strays(self._state, _PROGRAMS)
+        return items + self._faults(self._wanted_daemons(router, wanted, name, folder), owner)
 
     def _wanted_daemons(
         self, router: Router, wanted: Plan, name: str, folder: Path
@@ -190,10 +112,7 @@ class RouterDriver:
 
     def _plug(self, router: Router, wanted: Plan, around: Surroundings, name: str) -> list[str]:
         """Bring in what is missing; return the devices that are no longer wanted."""
-        with Links(name) as links:
-            for key, value in _SYSCTLS.items():
-                netns.write_sysctl(key, value)
-            present = set(links.found())
+        present = self._tuned(name)
         owner = self._plugger.owner(router.id)
         for planned in wanted.ports:
             port = OvsPort(planned.device.name, planned.port.id, planned.port.mac_address, owner)

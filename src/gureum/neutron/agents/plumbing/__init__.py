@@ -1,1 +1,1 @@
-"""What the L3 and DHCP agents share: namespaces, links, OVS ports, daemons, files, packets."""
+"""What the L3 and DHCP agents share: passes, namespaces, links, OVS ports, daemons, files, packets."""
