@@ -145,6 +145,14 @@ class Session:
 
 
 _SHARED = "token"
+_LONGEST_NAME = 512
+
+
+def _name(token: str) -> str | bytes:
+    """Return what a token is remembered by: itself, or a hash if it could fill the memory."""
+    if len(token) <= _LONGEST_NAME:
+        return token
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +183,7 @@ class TokenChecker:
         self._cache_s = cache_s
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._cache: dict[bytes, tuple[float, Context | None]] = {}
+        self._cache: dict[str | bytes, tuple[float, Context | None]] = {}
 
     def authenticate(self, token: str, service_token: str | None, request_id: str) -> Context:
         """Return the caller. Raises: Unauthorized, ServiceUnavailable."""
@@ -196,11 +204,11 @@ class TokenChecker:
     def _remembers(self, token: str | None) -> bool:
         if not token:
             return True  # refused without asking
-        found = self._cache.get(hashlib.sha256(token.encode("utf-8", "replace")).digest())
+        found = self._cache.get(_name(token))
         return found is not None and found[0] > time.monotonic()
 
     def _look_up(self, token: str) -> Context | None:
-        key = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        key = _name(token)
         now = time.monotonic()
         found = self._cache.get(key)
         if found is not None and found[0] > now:

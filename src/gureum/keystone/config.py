@@ -12,9 +12,9 @@ class KeystoneOptions:
 
     token_expiration_s: int = option("Life of a token.", default=14400, unit="s", min=60)
     max_password_length: int = option("Longest password.", default=1024, min=72, max=4096)
-    hash_time_cost: int = option("argon2id passes over memory.", default=2, min=1, max=16)
+    hash_time_cost: int = option("argon2id passes over memory.", default=5, min=1, max=16)
     hash_memory_kib: int = option(
-        "argon2id memory.", default=19456, unit="KiB", min=8192, max=1048576
+        "argon2id memory.", default=7168, unit="KiB", min=7168, max=1048576
     )
     hash_workers: int = option("Passwords hashed at the same time.", default=2, min=1, max=64)
     hash_queue: int = option(

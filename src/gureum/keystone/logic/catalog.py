@@ -8,17 +8,24 @@ import sqlalchemy as sa
 
 from gureum.core.db import Tx
 from gureum.keystone.logic import endpoint_filter
+from gureum.keystone.logic.known import NOTHING, Known
 from gureum.keystone.store.tables import endpoints, services
 from gureum.keystone.store.tables import service_providers as providers
 
+_SERVICES = sa.select(services).where(services.c.enabled).order_by(services.c.id)
+_ENDPOINTS = sa.select(endpoints).where(endpoints.c.enabled).order_by(endpoints.c.id)
+_PROVIDERS = sa.select(providers).where(providers.c.enabled).order_by(providers.c.id)
 
-def of_token(tx: Tx, project_id: str | None) -> list[dict[str, Any]]:
+
+def of_token(tx: Tx, project_id: str | None, known: Known = NOTHING) -> list[dict[str, Any]]:
     """Return the catalogue; `$(project_id)s` and `%(project_id)s` in URLs become the project's id."""
-    only = endpoint_filter.visible(tx, project_id)
+    only = None
+    if known.get("filtered", lambda: endpoint_filter.used(tx)):
+        only = endpoint_filter.visible(tx, project_id)
     shown: dict[str, dict[str, Any]] = {}
-    for row in tx.all(sa.select(services).where(services.c.enabled).order_by(services.c.id)):
+    for row in known.get("services", lambda: tx.all(_SERVICES)):
         shown[row.id] = {"id": row.id, "type": row.type, "name": row.name or "", "endpoints": []}
-    for row in tx.all(sa.select(endpoints).where(endpoints.c.enabled).order_by(endpoints.c.id)):
+    for row in known.get("endpoints", lambda: tx.all(_ENDPOINTS)):
         if only is not None and row.id not in only:
             continue
         url = _fill(row.url, project_id)
@@ -44,7 +51,7 @@ def _fill(url: str, project_id: str | None) -> str | None:
     return url
 
 
-def service_providers(tx: Tx) -> list[dict[str, Any]]:
+def service_providers(tx: Tx, known: Known = NOTHING) -> list[dict[str, Any]]:
     """Return the other clouds that trust this one and are enabled, as a token shows them."""
-    rows = tx.all(sa.select(providers).where(providers.c.enabled).order_by(providers.c.id))
+    rows = known.get("providers", lambda: tx.all(_PROVIDERS))
     return [{"id": row.id, "auth_url": row.auth_url, "sp_url": row.sp_url} for row in rows]

@@ -21,6 +21,7 @@ from gureum.keystone.config import (
 from gureum.keystone.logic.certificates import Certificates
 from gureum.keystone.logic.claims import TokenProvider
 from gureum.keystone.logic.directories import Directories
+from gureum.keystone.logic.known import KnownNow
 from gureum.keystone.logic.passwords import Hasher
 from gureum.keystone.logic.receipts import Receipts
 from gureum.keystone.logic.saml import Saml
@@ -48,6 +49,7 @@ class Deps:
     certificates: Certificates | None = None
     directories: Directories | None = None
     cache: TokenCache = field(default_factory=lambda: TokenCache())  # noqa: PLW0108 (defined below)
+    known: KnownNow = field(default_factory=KnownNow)
     epoch: EpochWatch = field(default_factory=lambda: EpochWatch())  # noqa: PLW0108 (defined below)
 
     def knows(self, *tokens: str | None) -> bool:

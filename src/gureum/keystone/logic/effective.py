@@ -8,16 +8,23 @@ from typing import Any
 import sqlalchemy as sa
 
 from gureum.core.db import Tx
+from gureum.keystone.logic.known import NOTHING, Known
 from gureum.keystone.store import assignments, entities, tables
 
 
-def expand(tx: Tx, role_ids: Iterable[str]) -> list[str]:
+def expand(tx: Tx, role_ids: Iterable[str], known: Known = NOTHING) -> list[str]:
     """Return the roles and all that they imply."""
-    return assignments.with_implied(tx, role_ids)
+    graph = known.get("implied", lambda: assignments.implications(tx))
+    return assignments.with_implied(tx, role_ids, graph)
 
 
 def roles_in(
-    tx: Tx, user_id: str, scope: str, scope_id: str, group_ids: Sequence[str] = ()
+    tx: Tx,
+    user_id: str,
+    scope: str,
+    scope_id: str,
+    group_ids: Sequence[str] = (),
+    known: Known = NOTHING,
 ) -> list[sa.Row[Any]]:
     """Return the roles of a user in a scope ("p", "d" or "s"), ordered by name.
 
@@ -27,16 +34,21 @@ def roles_in(
     above: set[str] = set()
     domain_id = None
     if scope == "p":
-        project = entities.get(tx, tables.projects, scope_id)
-        if project is None:
-            return []
-        domain_id = project.domain_id
+        if any(row.inherited and row.target_type == "domain" for row in rows):
+            project = entities.get(tx, tables.projects, scope_id)
+            domain_id = project.domain_id if project is not None else None
         if any(row.inherited and row.target_type == "project" for row in rows):
             above = {row.id for row in assignments.ancestors(tx, scope_id)}
     direct = [row.role_id for row in rows if _counts(row, scope, scope_id, domain_id, above)]
     if not direct:
         return []
-    found = entities.by_ids(tx, tables.roles, expand(tx, direct)).values()
+    ids = frozenset(expand(tx, direct, known))
+    shown: list[sa.Row[Any]] = known.get(("roles", ids), lambda: _named(tx, ids))
+    return shown
+
+
+def _named(tx: Tx, ids: Iterable[str]) -> list[sa.Row[Any]]:
+    found = entities.by_ids(tx, tables.roles, list(ids)).values()
     # a role of a domain only stands for what it implies: its name means nothing to services
     return sorted((role for role in found if not role.domain_id), key=lambda role: role.name)
 

@@ -93,6 +93,11 @@ def projects_of(tx: Tx, endpoint: Any) -> list[Any]:
     return list(entities.by_ids(tx, tables.projects, sorted(ids)).values())
 
 
+def used(tx: Tx) -> bool:
+    """Whether any project is tied to anything."""
+    return any(tx.first(sa.select(table).limit(1)) is not None for table in (_P, _G))
+
+
 def visible(tx: Tx, project_id: str | None) -> set[str] | None:
     """Return the ids of the endpoints in a project's catalogue; None means all."""
     if project_id is None:

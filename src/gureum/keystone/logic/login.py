@@ -92,12 +92,15 @@ def require_enough(deps: Deps, proven: Proven, caller: Caller) -> Proven:
             raise Unauthorized()
         methods = tuple(dict.fromkeys((*receipt.methods, *proven.methods)))
         proven = replace(proven, methods=methods)
-    with deps.db.read() as tx:
-        user = entities.get(tx, tables.users, proven.user_id)
-        domain = user and entities.get(tx, tables.domains, user.domain_id)
+    user = proven.user
+    if user is None:
+        with deps.db.read() as tx:
+            user = entities.get(tx, tables.users, proven.user_id)
     options = user.options if user is not None else None
     rules = receipts.missing(options, proven.methods, deps.auth.methods)
     if rules and deps.receipts is not None:
+        with deps.db.read() as tx:
+            domain = entities.get(tx, tables.domains, user.domain_id)
         made, receipt = deps.receipts.issue(proven.user_id, proven.methods)
         error = MoreNeeded(receipts.shown(receipt, user, domain), rules)
         error.headers.append(("Openstack-Auth-Receipt", made))
@@ -183,6 +186,10 @@ def _wanted(tx: Tx, scope: Any) -> tuple[str, str] | None:
     else:
         if not project.get("name"):
             raise BadRequest("Expecting to find id or name in project.")
-        domain = find_domain(tx, project.get("domain"))
-        row = domain and entities.find(tx, tables.projects, name=project.name, domain_id=domain.id)
+        where = project.get("domain")
+        domain_id = where.get("id") if where is not None else None
+        if not domain_id:
+            domain = find_domain(tx, where)
+            domain_id = domain.id if domain is not None else ""
+        row = entities.find(tx, tables.projects, name=project.name, domain_id=domain_id)
     return ("p", row.id) if row is not None and row.enabled else None

@@ -17,10 +17,11 @@ from gureum.core import log
 from gureum.core.db import Tx
 from gureum.core.db.types import utc_now
 from gureum.core.spec import BadRequest, Forbidden
-from gureum.keystone.errors import BadPassword, Missing, PasswordExpired
+from gureum.keystone.errors import BadPassword, Missing, PasswordExpired, TooManyLogins
 from gureum.keystone.logic import tokens, totp
 from gureum.keystone.logic.claims import TokenClaims
 from gureum.keystone.logic.deps import Deps
+from gureum.keystone.logic.directories import Directories
 from gureum.keystone.store import entities, tables
 
 _log = log.get(__name__)
@@ -37,7 +38,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What the methods of a login proved together."""
+    """What the methods of a login proved together. user: the row, where a method has just read it."""
 
     user_id: str
     methods: tuple[str, ...]
@@ -50,6 +51,7 @@ class Proven:
     idp_id: str = ""
     protocol_id: str = ""
     group_ids: tuple[str, ...] = ()
+    user: Any = None
 
 
 def join(one: Proven, two: Proven) -> Proven:
@@ -66,6 +68,7 @@ def join(one: Proven, two: Proven) -> Proven:
         idp_id=one.idp_id or two.idp_id,
         protocol_id=one.protocol_id or two.protocol_id,
         group_ids=one.group_ids or two.group_ids,
+        user=one.user or two.user,
     )
 
 
@@ -78,10 +81,13 @@ def find_user(tx: Tx, user: Any) -> sa.Row[Any] | None:
         return entities.get(tx, tables.users, user.get("id"))
     if not user.get("name"):
         raise BadRequest("Expecting to find id or name in user.")
-    domain = find_domain(tx, user.get("domain"))
-    if domain is None:
-        return None
-    return entities.find(tx, tables.users, name=user.name, domain_id=domain.id)
+    return _named(tx, user, find_domain(tx, user.get("domain")))
+
+
+def _named(tx: Tx, user: Any, domain: Any) -> sa.Row[Any] | None:
+    """Find a user by name; a domain that there is not costs the same query."""
+    domain_id = domain.id if domain is not None else ""
+    return entities.find(tx, tables.users, name=user.name, domain_id=domain_id)
 
 
 def find_domain(tx: Tx, domain: Any) -> sa.Row[Any] | None:
@@ -93,9 +99,10 @@ def find_domain(tx: Tx, domain: Any) -> sa.Row[Any] | None:
     return entities.find(tx, tables.domains, name=domain.name)
 
 
-def usable(tx: Tx, user: Any) -> bool:
-    """Whether a user and its domain are enabled."""
-    domain = entities.get(tx, tables.domains, user.domain_id)
+def usable(tx: Tx, user: Any, domain: Any = None) -> bool:
+    """Whether a user and its domain are enabled. domain: the user's, where it is known already."""
+    if domain is None or domain.id != user.domain_id:
+        domain = entities.get(tx, tables.domains, user.domain_id)
     active = user.enabled and not inactive(tx.deps, user)
     return bool(active and domain is not None and domain.enabled)
 
@@ -154,11 +161,16 @@ def seen(deps: Deps, user: Any) -> None:
 
 def current_password(tx: Tx, user_id: str) -> sa.Row[Any] | None:
     """Return the newest password of a user."""
-    p = tables.passwords
-    newest = (
-        sa.select(p).where(p.c.user_id == user_id).order_by(p.c.created_at.desc(), p.c.id.desc())
-    )
-    return tx.first(newest.limit(1))
+    return tx.first(_NEWEST, {"user": user_id})
+
+
+_P = tables.passwords
+_NEWEST = (
+    sa.select(_P)
+    .where(_P.c.user_id == sa.bindparam("user"))
+    .order_by(_P.c.created_at.desc(), _P.c.id.desc())
+    .limit(1)
+)
 
 
 def password(deps: Deps, part: Any, caller: Caller) -> Proven:
@@ -166,7 +178,7 @@ def password(deps: Deps, part: Any, caller: Caller) -> Proven:
     user, expired = prove_password(deps, part.user, part.user.password)
     if expired:
         raise PasswordExpired(user_id=user.id)
-    return Proven(user.id, ("password",), default_project_id=user.default_project_id)
+    return Proven(user.id, ("password",), default_project_id=user.default_project_id, user=user)
 
 
 def prove_password(deps: Deps, who: Any, secret: str) -> tuple[Any, bool]:
@@ -174,13 +186,14 @@ def prove_password(deps: Deps, who: Any, secret: str) -> tuple[Any, bool]:
 
     Raises: BadPassword, TooManyLogins, ServiceUnavailable (the domain's directory does not answer).
     """
-    domain_id = _look_up(deps, who)
     with deps.db.read() as tx:
-        user = find_user(tx, who)
-        stored = current_password(tx, user.id) if user is not None else None
-        may = user is not None and usable(tx, user) and not locked(deps, user)
+        domain_id, user, stored, may = _account(tx, who)
+        directory = deps.directories and domain_id and deps.directories.of(tx, domain_id)
     there = None
-    if deps.directories is not None and domain_id is not None:
+    if directory and deps.directories is not None and domain_id is not None:
+        _mirror(deps.directories, domain_id, who)
+        with deps.db.read() as tx:
+            _, user, stored, may = _account(tx, who)
         there = deps.directories.check(domain_id, user.id if user is not None else None, secret)
     matches = there
     if there is None:
@@ -192,28 +205,34 @@ def prove_password(deps: Deps, who: Any, secret: str) -> tuple[Any, bool]:
     if there or stored is None:
         return user, False
     if deps.hasher.is_old(stored.hash):
-        _rehash(deps, stored, secret)
+        _renew(deps, _P.c.hash, stored.id, stored.hash, secret)
     return user, expired(deps, user, stored)
 
 
-def _look_up(deps: Deps, who: Any) -> str | None:
-    """Mirror the user from the domain's directory, if it has one; returns the domain."""
-    if deps.directories is None:
-        return None
-    with deps.db.read() as tx:
-        if who.get("id"):
-            row = entities.get(tx, tables.users, who.get("id"))
-            domain_id = row.domain_id if row is not None else None
-        else:
-            domain = find_domain(tx, who.get("domain"))
-            domain_id = domain.id if domain is not None and domain.enabled else None
-    if domain_id is None:
-        return None
+def _account(tx: Tx, who: Any) -> tuple[str | None, Any, Any, bool]:
+    """Return the enabled domain, the user, the password, and whether the user may log in now.
+
+    Asks the same of the database whether or not there is such a user. Raises: BadRequest.
+    """
+    domain = None
+    if who.get("id") or not who.get("name"):
+        user = find_user(tx, who)
+        domain = entities.get(tx, tables.domains, user.domain_id if user is not None else "")
+    else:
+        domain = find_domain(tx, who.get("domain"))
+        user = _named(tx, who, domain)
+    stored = current_password(tx, user.id if user is not None else "")
+    may = user is not None and usable(tx, user, domain) and not locked(tx.deps, user)
+    domain_id = domain.id if domain is not None and domain.enabled else None
+    return domain_id, user, stored, may
+
+
+def _mirror(directories: Directories, domain_id: str, who: Any) -> None:
+    """Mirror the user from the domain's directory."""
     if who.get("id"):
-        deps.directories.refresh(who.get("id"), always=True)
-    elif who.get("name"):
-        deps.directories.find(domain_id, who.get("name"))
-    return str(domain_id)
+        directories.refresh(who.get("id"), always=True)
+    else:
+        directories.find(domain_id, who.get("name"))
 
 
 def expired(deps: Deps, user: Any, stored: Any) -> bool:
@@ -223,12 +242,15 @@ def expired(deps: Deps, user: Any, stored: Any) -> bool:
     return stored.expires_at is not None and stored.expires_at <= utc_now()
 
 
-def _rehash(deps: Deps, stored: Any, secret: str) -> None:
-    """Store the same password at today's cost."""
-    fresh = deps.hasher.hash(secret)
-    p = tables.passwords
+def _renew(deps: Deps, column: sa.Column[Any], id: Any, old: str, secret: str) -> None:
+    """Store the same secret at today's cost; in a flood of logins that waits for another day."""
+    try:
+        fresh = deps.hasher.hash(secret)
+    except TooManyLogins:
+        return
+    table = column.table
     with deps.db.write() as tx:
-        tx.update(p, sa.and_(p.c.id == stored.id, p.c.hash == stored.hash), hash=fresh)
+        tx.update(table, sa.and_(table.c.id == id, column == old), **{column.name: fresh})
 
 
 # -- token -----------------------------------------------------------------------------------------
@@ -283,6 +305,8 @@ def application_credential(deps: Deps, part: Any, caller: Caller) -> Proven:
     over = row is not None and row.expires_at is not None and row.expires_at <= utc_now()
     if row is None or not matches or over or not may:
         raise BadPassword()
+    if deps.hasher.is_old(row.secret_hash):
+        _renew(deps, table.c.secret_hash, row.id, row.secret_hash, part.secret)
     return of_application_credential(row)
 
 

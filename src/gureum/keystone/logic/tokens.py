@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from gureum.keystone.client import context_of
 from gureum.keystone.logic import catalog, effective, trusts
 from gureum.keystone.logic.claims import TokenClaims
 from gureum.keystone.logic.deps import Checked, Deps
+from gureum.keystone.logic.known import Known
 from gureum.keystone.store import entities, tables
 
 
@@ -67,7 +69,7 @@ def check_in(tx: Tx, deps: Deps, token: str) -> Checked:
     claims = deps.provider.read(token, tx)
     if claims is None or claims.expires_at <= time.time() or revoked(tx, claims):
         raise InvalidToken
-    body, services = describe(tx, deps, claims)
+    body, services = describe(tx, deps.known.at(number), claims)
     return _remember(deps, number, token, claims, body, services)
 
 
@@ -97,28 +99,40 @@ def _encoded(body: dict[str, Any], services: list[dict[str, Any]] | None) -> byt
 
 def revoked(tx: Tx, claims: TokenClaims) -> bool:
     """Whether a revocation covers the token."""
-    r = tables.revocations.c
-    covers = [
-        r.audit_id.in_(claims.audit_ids),
-        sa.and_(r.user_id == claims.user_id, _anywhere(claims)),
-    ]
-    if claims.scope == "p":
-        covers.append(sa.and_(r.project_id == claims.scope_id, r.user_id.is_(None)))
-    if claims.scope == "d":
-        covers.append(sa.and_(r.domain_id == claims.scope_id, r.user_id.is_(None)))
-    if claims.application_credential_id:
-        covers.append(r.application_credential_id == claims.application_credential_id)
-    issued = claims.moment("issued_at")
-    found = tx.first(sa.select(r.id).where(r.issued_before >= issued, sa.or_(*covers)).limit(1))
-    return found is not None
+    values: dict[str, Any] = {
+        "issued": claims.moment("issued_at"),
+        "audit_ids": list(claims.audit_ids),
+        "user": claims.user_id,
+        "scope": claims.scope_id,
+    }
+    credential = claims.application_credential_id
+    if credential:
+        values["credential"] = credential
+    return tx.first(_revocation(claims.scope, bool(credential)), values) is not None
 
 
-def _anywhere(claims: TokenClaims) -> sa.ColumnElement[bool]:
+@cache
+def _revocation(scope: str, credential: bool) -> sa.Select[Any]:
+    """Return the select of a revocation that covers a token; building it costs more than running it."""
     r = tables.revocations.c
-    return sa.and_(
-        sa.or_(r.project_id.is_(None), r.project_id == claims.scope_id),
-        sa.or_(r.domain_id.is_(None), r.domain_id == claims.scope_id),
+    here = sa.bindparam("scope", type_=r.project_id.type)
+    anywhere = sa.and_(
+        sa.or_(r.project_id.is_(None), r.project_id == here),
+        sa.or_(r.domain_id.is_(None), r.domain_id == here),
     )
+    covers = [
+        r.audit_id.in_(sa.bindparam("audit_ids", expanding=True, type_=r.audit_id.type)),
+        sa.and_(r.user_id == sa.bindparam("user", type_=r.user_id.type), anywhere),
+    ]
+    if scope == "p":
+        covers.append(sa.and_(r.project_id == here, r.user_id.is_(None)))
+    if scope == "d":
+        covers.append(sa.and_(r.domain_id == here, r.user_id.is_(None)))
+    if credential:
+        one = sa.bindparam("credential", type_=r.application_credential_id.type)
+        covers.append(r.application_credential_id == one)
+    issued = sa.bindparam("issued", type_=r.issued_before.type)
+    return sa.select(r.id).where(r.issued_before >= issued, sa.or_(*covers)).limit(1)
 
 
 def revoke(tx: Tx, deps: Deps, **what: Any) -> None:
@@ -131,7 +145,7 @@ def revoke(tx: Tx, deps: Deps, **what: Any) -> None:
 
 
 def describe(
-    tx: Tx, deps: Deps, claims: TokenClaims
+    tx: Tx, known: Known, claims: TokenClaims
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the body of a token and its catalogue. Raises: InvalidToken."""
     user = entities.get(tx, tables.users, claims.user_id)
@@ -156,20 +170,20 @@ def describe(
     access = _access_token(tx, claims, body) if claims.access_token_id else None
     if not claims.scope:
         return body, []
-    body.update(_scope(tx, claims))
+    body.update(_scope(tx, claims, domain))
     if access is not None:
-        roles = _roles_of_access(tx, claims, access)
+        roles = _roles_of_access(tx, known, claims, access)
     elif trust is not None:
         roles = _roles_of_trust(tx, trust)
     else:
-        roles = _roles(tx, claims, body)
+        roles = _roles(tx, known, claims, body)
     if not roles:
         raise InvalidToken
     body["roles"] = [{"id": role.id, "name": role.name} for role in roles]
-    providers = catalog.service_providers(tx)
+    providers = catalog.service_providers(tx, known)
     if providers:
         body["service_providers"] = providers
-    return body, catalog.of_token(tx, body.get("project", {}).get("id"))
+    return body, catalog.of_token(tx, body.get("project", {}).get("id"), known)
 
 
 def _trust(tx: Tx, claims: TokenClaims, body: dict[str, Any]) -> Any:
@@ -200,10 +214,16 @@ def _trust(tx: Tx, claims: TokenClaims, body: dict[str, Any]) -> Any:
 
 
 def _password_expiry(tx: Tx, user_id: str) -> str | None:
-    p = tables.passwords.c
-    newest = sa.select(p.expires_at).where(p.user_id == user_id).order_by(p.created_at.desc())
-    row = tx.first(newest.limit(1))
+    row = tx.first(_EXPIRY, {"user": user_id})
     return None if row is None or row.expires_at is None else show_time(row.expires_at, "us")
+
+
+_EXPIRY = (
+    sa.select(tables.passwords.c.expires_at)
+    .where(tables.passwords.c.user_id == sa.bindparam("user"))
+    .order_by(tables.passwords.c.created_at.desc())
+    .limit(1)
+)
 
 
 def _federation(tx: Tx, claims: TokenClaims, body: dict[str, Any]) -> None:
@@ -227,10 +247,10 @@ def _access_token(tx: Tx, claims: TokenClaims, body: dict[str, Any]) -> Any:
     return row
 
 
-def _roles_of_access(tx: Tx, claims: TokenClaims, access: Any) -> Sequence[Any]:
+def _roles_of_access(tx: Tx, known: Known, claims: TokenClaims, access: Any) -> Sequence[Any]:
     """Return the roles that were authorized, as far as the user still has them."""
-    held = effective.roles_in(tx, claims.user_id, claims.scope, claims.scope_id)
-    allowed = set(effective.expand(tx, access.role_ids))
+    held = effective.roles_in(tx, claims.user_id, claims.scope, claims.scope_id, (), known)
+    allowed = set(effective.expand(tx, access.role_ids, known))
     return [role for role in held if role.id in allowed]
 
 
@@ -250,7 +270,8 @@ def _roles_of_trust(tx: Tx, trust: Any) -> list[Any]:
     return sorted(found.values(), key=lambda role: role.name)
 
 
-def _scope(tx: Tx, claims: TokenClaims) -> dict[str, Any]:
+def _scope(tx: Tx, claims: TokenClaims, own: Any) -> dict[str, Any]:
+    """Return the part of a token that says where it counts. own: the domain of the user."""
     if claims.scope == "s":
         return {"system": {"all": True}}
     if claims.scope == "d":
@@ -259,7 +280,9 @@ def _scope(tx: Tx, claims: TokenClaims) -> dict[str, Any]:
             raise InvalidToken
         return {"domain": {"id": domain.id, "name": domain.name}}
     project = entities.get(tx, tables.projects, claims.scope_id)
-    domain = project and entities.get(tx, tables.domains, project.domain_id)
+    domain = own
+    if project is not None and project.domain_id != own.id:
+        domain = entities.get(tx, tables.domains, project.domain_id)
     if project is None or domain is None or not project.enabled or not domain.enabled:
         raise InvalidToken
     return {
@@ -272,14 +295,16 @@ def _scope(tx: Tx, claims: TokenClaims) -> dict[str, Any]:
     }
 
 
-def _roles(tx: Tx, claims: TokenClaims, body: dict[str, Any]) -> Sequence[Any]:
-    roles = effective.roles_in(tx, claims.user_id, claims.scope, claims.scope_id, claims.group_ids)
+def _roles(tx: Tx, known: Known, claims: TokenClaims, body: dict[str, Any]) -> Sequence[Any]:
+    roles = effective.roles_in(
+        tx, claims.user_id, claims.scope, claims.scope_id, claims.group_ids, known
+    )
     if claims.application_credential_id:
         row = entities.get(tx, tables.application_credentials, claims.application_credential_id)
         if row is None or (row.expires_at is not None and row.expires_at <= utc_now()):
             raise InvalidToken
         held = {role.id for role in roles}
-        allowed = set(effective.expand(tx, row.role_ids))
+        allowed = set(effective.expand(tx, row.role_ids, known))
         if not set(row.role_ids) <= held:
             raise InvalidToken
         roles = [role for role in roles if role.id in allowed]
@@ -303,7 +328,7 @@ def issue(deps: Deps, claims: TokenClaims) -> tuple[str, Checked]:
             number = entities.epoch(tx)
             if claims.expires_at <= time.time() or revoked(tx, claims):
                 raise InvalidToken
-            body, services = describe(tx, deps, claims)
+            body, services = describe(tx, deps.known.at(number), claims)
     except InvalidToken:
         raise Unauthorized() from None
     token = deps.provider.issue(claims, _full(body, services))

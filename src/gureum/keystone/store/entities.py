@@ -42,11 +42,25 @@ def get(tx: Tx, table: sa.Table, id: str) -> Row | None:
     return tx.one(_by_id(table), {"wanted": id})
 
 
+@functools.cache
+def _with(table: sa.Table, names: tuple[tuple[str, bool], ...]) -> sa.Select[Any]:
+    """Return the select of rows with values; names: columns, and whether they hold nothing."""
+    columns = table.c
+    return sa.select(table).where(
+        *(
+            columns[name].is_(None)
+            if empty
+            else columns[name] == sa.bindparam(name, type_=columns[name].type)
+            for name, empty in names
+        )
+    )
+
+
 def find(tx: Tx, table: sa.Table, **equal: Any) -> Row | None:
     """Return the row with these values."""
-    return tx.first(
-        sa.select(table).where(*(table.c[name] == value for name, value in equal.items()))
-    )
+    names = tuple((name, value is None) for name, value in equal.items())
+    given = {name: value for name, value in equal.items() if value is not None}
+    return tx.first(_with(table, names), given)
 
 
 def by_ids(tx: Tx, table: sa.Table, ids: Sequence[str]) -> dict[str, Row]:
