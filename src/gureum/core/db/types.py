@@ -32,11 +32,16 @@ class UtcDateTime(TypeDecorator[datetime]):
         naive = value.astimezone(UTC).replace(tzinfo=None)
         return naive.isoformat(timespec="microseconds") if dialect.name == "sqlite" else naive
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return moment.replace(tzinfo=UTC)
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        return _read_text if dialect.name == "sqlite" else _read_naive
+
+
+def _read_text(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value + "+00:00")
+
+
+def _read_naive(value: datetime | None) -> datetime | None:
+    return None if value is None else value.replace(tzinfo=UTC)
 
 
 class JsonText(TypeDecorator[Any]):
@@ -53,8 +58,15 @@ class JsonText(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
         return None if value is None else msgspec.json.encode(value).decode()
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        return None if value is None else msgspec.json.decode(value)
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        return _read_json
+
+
+_decode = msgspec.json.Decoder().decode
+
+
+def _read_json(value: str | None) -> Any:
+    return None if value is None else _decode(value)
 
 
 def utc_now() -> datetime:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from gureum.core.db import Conflict, Stale, Tx
@@ -19,9 +19,8 @@ from gureum.neutron.store import tables as t
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-@dataclass(frozen=True, slots=True)
-class Allocated:
-    """An address of a port. position: its place in the port's list."""
+class Allocated(msgspec.Struct, frozen=True):
+    """An address of a port."""
 
     subnet_id: str
     ip_address: str
@@ -144,7 +143,17 @@ def of_port(tx: Tx, port_id: str) -> list[Allocated]:
 def of_ports(tx: Tx, port_ids: Sequence[str]) -> dict[str, list[Allocated]]:
     """Return the addresses of many ports, in one query."""
     found: dict[str, list[Allocated]] = {}
-    c = t.ip_allocations.c
-    for row in tx.among(c.port_id, port_ids, c.position, c.ip_key):
-        found.setdefault(row.port_id, []).append(Allocated(row.subnet_id, row.ip_address))
+    if not port_ids:
+        return found
+    for port_id, subnet_id, address in tx.all(_OF_PORTS, {"ids": port_ids}):
+        found.setdefault(port_id, []).append(Allocated(subnet_id, address))
     return found
+
+
+_OF_PORTS = (
+    sa.select(
+        t.ip_allocations.c.port_id, t.ip_allocations.c.subnet_id, t.ip_allocations.c.ip_address
+    )
+    .where(t.ip_allocations.c.port_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(t.ip_allocations.c.position, t.ip_allocations.c.ip_key)
+)

@@ -14,7 +14,7 @@ from gureum.core.spec import BadRequest
 from gureum.neutron.errors import PortNotFound
 from gureum.neutron.store import addresses
 from gureum.neutron.store import tables as t
-from gureum.neutron.store.query import Noun, View, Where, asked, grouped, matches, standard_views
+from gureum.neutron.store.query import Noun, View, Where, asked, matches, standard_views
 
 ACTIVE = "ACTIVE"
 
@@ -35,26 +35,19 @@ def views(
     ids = [row.id for row in rows]
     allocated = addresses.of_ports(tx, ids) if asked(only, "fixed_ips", "dns_assignment") else {}
     groups = groups_of(tx, ids) if asked(only, "security_groups") else {}
-    bindings = bindings_of(tx, ids) if asked(only, *_BINDING) else {}
+    bindings = _binding_views(tx, ids) if asked(only, *_BINDING) else {}
     domain = tx.deps.options.dns_domain
     out = standard_views(tx, rows, tags=asked(only, "tags"))
     for view in out:
-        mine = allocated.get(view["id"], [])
+        port_id, name = view["id"], view["dns_name"]
+        mine = allocated.get(port_id, ())
         view["fixed_ips"] = [
             {"subnet_id": item.subnet_id, "ip_address": item.ip_address} for item in mine
         ]
-        view["security_groups"] = groups.get(view["id"], [])
-        view["dns_assignment"] = [assignment(view["dns_name"], a.ip_address, domain) for a in mine]
+        view["security_groups"] = groups.get(port_id, [])
+        view["dns_assignment"] = [assignment(name, item.ip_address, domain) for item in mine]
         view["qos_policy_id"] = view["qos_network_policy_id"] = None
-        binding = bindings.get(view["id"])
-        if binding is not None:
-            view.update(
-                binding_host_id=binding.host,
-                binding_vnic_type=binding.vnic_type,
-                binding_profile=binding.profile,
-                binding_vif_type=binding.vif_type,
-                binding_vif_details=binding.vif_details,
-            )
+        view.update(bindings.get(port_id, ()))
     return out
 
 
@@ -70,17 +63,36 @@ def assignment(dns_name: str, address: str, domain: str) -> dict[str, str]:
 def groups_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the groups by port, in one query."""
     c = t.port_security_groups.c
-    found = tx.among(c.port_id, ids, c.port_id, c.security_group_id)
-    return {
-        key: [row.security_group_id for row in rows]
-        for key, rows in grouped(found, "port_id").items()
-    }
+    found: dict[str, list[str]] = {}
+    for port_id, group_id in tx.among(c.port_id, ids, c.port_id, c.security_group_id):
+        found.setdefault(port_id, []).append(group_id)
+    return found
 
 
 def bindings_of(tx: Tx, ids: Sequence[str]) -> dict[str, sa.Row[Any]]:
     """Return the active binding by port, in one query."""
     found = tx.among(t.port_bindings.c.port_id, ids)
     return {row.port_id: row for row in found if row.status == ACTIVE}
+
+
+_BINDING_VIEWS = sa.select(
+    t.port_bindings.c.port_id,
+    t.port_bindings.c.host.label("binding_host_id"),
+    t.port_bindings.c.vnic_type.label("binding_vnic_type"),
+    t.port_bindings.c.profile.label("binding_profile"),
+    t.port_bindings.c.vif_type.label("binding_vif_type"),
+    t.port_bindings.c.vif_details.label("binding_vif_details"),
+).where(
+    t.port_bindings.c.port_id.in_(sa.bindparam("ids", expanding=True)),
+    t.port_bindings.c.status == ACTIVE,
+)
+_BINDING_NAMES = tuple(_BINDING_VIEWS.selected_columns.keys())[1:]
+
+
+def _binding_views(tx: Tx, ids: Sequence[str]) -> dict[str, View]:
+    """Return what views show of the active binding by port, in one query."""
+    rows = tx.all(_BINDING_VIEWS, {"ids": ids}) if ids else ()
+    return {row[0]: dict(zip(_BINDING_NAMES, row[1:], strict=True)) for row in rows}
 
 
 def binding_of(tx: Tx, port_id: str) -> sa.Row[Any]:

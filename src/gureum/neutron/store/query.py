@@ -119,9 +119,16 @@ def reload(ctx: Context, tx: Tx, noun: Noun, row_id: str) -> View:
 def tags_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the tags by resource id, in one query."""
     found: dict[str, list[str]] = {}
-    for row in tx.among(t.tags.c.resource_id, ids, t.tags.c.tag):
-        found.setdefault(row.resource_id, []).append(row.tag)
+    for resource_id, tag in tx.all(_TAGS, {"ids": ids}) if ids else ():
+        found.setdefault(resource_id, []).append(tag)
     return found
+
+
+_TAGS = (
+    sa.select(t.tags.c.resource_id, t.tags.c.tag)
+    .where(t.tags.c.resource_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(t.tags.c.tag)
+)
 
 
 def shared_ids(ctx: Context, tx: Tx, object_type: str, ids: Sequence[str]) -> set[str]:
@@ -145,14 +152,15 @@ _SHARED = sa.select(t.rbac_policies.c.object_id).where(
 
 def standard_views(tx: Tx, rows: Sequence[sa.Row[Any]], *, tags: bool = True) -> list[View]:
     """Return rows as mappings with the attributes that every resource has."""
-    found = tags_of(tx, [row.id for row in rows]) if tags else {}
-    views = []
-    for row in rows:
-        view = dict(row._mapping)
+    if not rows:
+        return []
+    names = rows[0]._fields
+    views = [dict(zip(names, row, strict=True)) for row in rows]
+    found = tags_of(tx, [view["id"] for view in views]) if tags else {}
+    for view in views:
         view["tenant_id"] = view["project_id"]
         if tags:
-            view["tags"] = found.get(row.id, [])
-        views.append(view)
+            view["tags"] = found.get(view["id"], [])
     return views
 
 
