@@ -11,21 +11,19 @@ import time
 
 import chaos_paths  # noqa: F401  (first: it makes the next ones findable)
 import pytest
+from bursts import begun, ended
 from kombu import Connection
-from stranded import assert_nothing_stranded
 from test_bus_rabbit import SERVER, Broker
-from whole_cloud import WAIT_S, WholeCloud
+from whole_cloud import WholeCloud
 from wires import Wire
 
 from gureum.core.bus import open_bus
-from gureum.nova.drivers.fake import FakeDriver
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not os.path.exists(SERVER), reason="Debian's rabbitmq-server is missing"),
     pytest.mark.timeout(400),
 ]
-SERVERS = 6
 
 
 @pytest.fixture(scope="module")
@@ -44,28 +42,6 @@ def kill(broker):
     broker._process.wait()
 
 
-class Gate:
-    """Holds spawns in the middle: `reached` counts those that came, `open` lets them go on."""
-
-    def __init__(self, monkeypatch):
-        self.reached, self.open = threading.Semaphore(0), threading.Event()
-        real, gate = FakeDriver.spawn, self
-
-        def spawn(driver, order):
-            gate.reached.release()
-            assert gate.open.wait(WAIT_S * 3)
-            return real(driver, order)
-
-        monkeypatch.setattr(FakeDriver, "spawn", spawn)
-
-
-@pytest.fixture
-def gate(monkeypatch):
-    made = Gate(monkeypatch)
-    yield made
-    made.open.set()
-
-
 @contextlib.contextmanager
 def running_cloud(directory, control_url, agent_url):
     with (
@@ -80,28 +56,6 @@ def running_cloud(directory, control_url, agent_url):
             cloud.close()
 
 
-def begun(cloud, gate):
-    """Ask for servers and wait until hosts work on some of them."""
-    network = cloud.furnish()
-    ids = [cloud.create(network)["server"]["id"] for _ in range(SERVERS)]
-    for _ in range(2):
-        assert gate.reached.acquire(timeout=WAIT_S), "no host was asked"
-    return ids
-
-
-def ended(cloud, ids):
-    """Everything that was asked for is there; then it is deleted without a trace."""
-    cloud.wait_idle(timeout_s=240)
-    states = [cloud.row(one).vm_state for one in ids]
-    assert states == ["active"] * SERVERS, [cloud.story(one) for one in ids]
-    for one in ids:
-        assert cloud.ask("DELETE", f"/servers/{one}").status == 204
-    cloud.wait_idle(timeout_s=120)
-    cloud.stop()
-    assert_nothing_stranded(cloud)
-    assert cloud.guests() == {}
-
-
 @pytest.mark.parametrize("how", ["killed", "restarted"])
 def test_broker_that_goes_and_comes_back_costs_time_only(how, broker, gate, tmp_path):
     with running_cloud(tmp_path, broker.url, broker.url) as cloud:
@@ -110,7 +64,7 @@ def test_broker_that_goes_and_comes_back_costs_time_only(how, broker, gate, tmp_
         gate.open.set()
         threading.Event().wait(1.0)  # answers find no broker
         broker.start()
-        ended(cloud, ids)
+        ended(cloud, ids, timeout_s=240)
 
 
 def queues_of(connection):
@@ -137,7 +91,7 @@ def test_queues_that_lose_all_they_hold_cost_time_only(how, broker, gate, tmp_pa
                     count += 1
         assert count >= 3
         gate.open.set()
-        ended(cloud, ids)
+        ended(cloud, ids, timeout_s=240)
 
 
 def test_connections_that_are_alive_while_nobody_reads_are_found_out(broker, gate, tmp_path):
@@ -149,7 +103,7 @@ def test_connections_that_are_alive_while_nobody_reads_are_found_out(broker, gat
             assert wire.freeze() >= 2
             gate.open.set()
             begun_at = time.monotonic()
-            ended(cloud, ids)
+            ended(cloud, ids, timeout_s=240)
             assert time.monotonic() - begun_at < 200
     finally:
         wire.close()
@@ -165,6 +119,6 @@ def test_agents_whose_connections_are_cut_again_and_again_lose_nothing(broker, g
             for _ in range(6):
                 threading.Event().wait(0.5)
                 wire.cut()
-            ended(cloud, ids)
+            ended(cloud, ids, timeout_s=240)
     finally:
         wire.close()

@@ -13,13 +13,10 @@ import chaos_paths  # noqa: F401  (first: it makes the next ones findable)
 import dblab
 import pytest
 import sqlalchemy as sa
+from bursts import begun, ended
 from databases import VARIABLE
 from stranded import assert_nothing_stranded
-from test_broker_faults import Gate
-from whole_cloud import WAIT_S, WholeCloud
-
-SERVERS = 6
-
+from whole_cloud import WholeCloud
 
 # -- SQLite ----------------------------------------------------------------------------------------
 
@@ -139,35 +136,6 @@ def cloud_on(server, port, directory, monkeypatch):
         made.close()
 
 
-def begun(cloud, gate):
-    network = cloud.furnish()
-    cloud.start()
-    ids = [cloud.create(network)["server"]["id"] for _ in range(SERVERS)]
-    for _ in range(2):
-        assert gate.reached.acquire(timeout=WAIT_S), "no host was asked"
-    return ids
-
-
-def ended(cloud, ids):
-    cloud.wait_idle(timeout_s=150)
-    failed = [(cloud.row(one), cloud.story(one)) for one in ids
-              if getattr(cloud.row(one), "vm_state", None) != "active"]
-    assert failed == []
-    for one in ids:
-        assert cloud.ask("DELETE", f"/servers/{one}").status == 204
-    cloud.wait_idle(timeout_s=150)
-    cloud.stop()
-    assert_nothing_stranded(cloud)
-    assert cloud.guests() == {}
-
-
-@pytest.fixture
-def gate(monkeypatch):
-    made = Gate(monkeypatch)
-    yield made
-    made.open.set()
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("how", [None, signal.SIGKILL], ids=["restarted", "killed"])
@@ -175,6 +143,7 @@ def test_database_server_that_goes_and_comes_back_costs_time_only(
     server, how, gate, tmp_path, monkeypatch
 ):
     with cloud_on(server, server.port, tmp_path, monkeypatch) as cloud:
+        cloud.start()
         ids = begun(cloud, gate)
         server.stop(how)
         try:
@@ -217,6 +186,7 @@ def test_connections_that_are_cut_in_transactions_strand_nothing(
 ):
     with cloud_on(server, server.port, tmp_path, monkeypatch) as cloud:
         gate.open.set()
+        cloud.start()
         ids = begun(cloud, gate)
         cuts = 0
         for _ in range(8):
@@ -236,6 +206,7 @@ def test_server_that_turns_read_only_refuses_and_strands_nothing(
     if server.kind == "mariadb":
         pytest.skip("MariaDB lets the tests' account, its administrator, write even when read-only")
     with cloud_on(server, server.port, tmp_path, monkeypatch) as cloud:
+        cloud.start()
         ids = begun(cloud, gate)
         server.admin("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
         try:

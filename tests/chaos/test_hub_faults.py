@@ -7,22 +7,14 @@ import contextlib
 import threading
 
 import pytest
-from stranded import assert_nothing_stranded
-from test_broker_faults import SERVERS, Gate
-from whole_cloud import WAIT_S, WholeCloud
+from bursts import begun, ended
+from whole_cloud import WholeCloud
 
 from gureum.core.bus import open_bus
 from gureum.nova.agent.contract import ComputeAgent
 from gureum.nova.scheduler.contract import Scheduler
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
-
-
-@pytest.fixture
-def gate(monkeypatch):
-    made = Gate(monkeypatch)
-    yield made
-    made.open.set()
 
 
 def hub(directory):
@@ -41,25 +33,6 @@ def cloud(tmp_path):
         made.close()
 
 
-def begun(cloud, gate):
-    network = cloud.furnish()
-    ids = [cloud.create(network)["server"]["id"] for _ in range(SERVERS)]
-    for _ in range(2):
-        assert gate.reached.acquire(timeout=WAIT_S), "no host was asked"
-    return ids
-
-
-def ended(cloud, ids):
-    cloud.wait_idle(timeout_s=120)
-    assert {cloud.row(one).vm_state for one in ids} == {"active"}, [cloud.story(one) for one in ids]
-    for one in ids:
-        assert cloud.ask("DELETE", f"/servers/{one}").status == 204
-    cloud.wait_idle(timeout_s=120)
-    cloud.stop()
-    assert_nothing_stranded(cloud)
-    assert cloud.guests() == {}
-
-
 def test_hub_that_is_replaced_in_the_middle_costs_time_only(cloud, gate, tmp_path):
     """The control process ends and starts again while hosts are at work."""
     ids = begun(cloud, gate)
@@ -73,7 +46,7 @@ def test_hub_that_is_replaced_in_the_middle_costs_time_only(cloud, gate, tmp_pat
         cloud.bus = after
         cloud.deps = cloud.replaced(scheduler=after.client(Scheduler))
         cloud.start()
-        ended(cloud, ids)
+        ended(cloud, ids, timeout_s=120)
 
 
 def test_hosts_that_come_back_under_the_same_name_go_on(cloud, gate, tmp_path):
@@ -87,7 +60,7 @@ def test_hosts_that_come_back_under_the_same_name_go_on(cloud, gate, tmp_path):
     with contextlib.closing(open_bus(f"local://{tmp_path}/bus.sock?role=leaf")) as node:
         for host, worker in cloud.workers.items():
             node.serve(ComputeAgent, worker, host)
-        ended(cloud, ids)
+        ended(cloud, ids, timeout_s=120)
 
 
 def test_two_agents_under_one_name_make_nothing_twice(cloud, gate, tmp_path):
@@ -97,4 +70,4 @@ def test_two_agents_under_one_name_make_nothing_twice(cloud, gate, tmp_path):
         for host, worker in cloud.workers.items():
             twin.serve(ComputeAgent, worker, host)
         ids = begun(cloud, gate)
-        ended(cloud, ids)
+        ended(cloud, ids, timeout_s=120)

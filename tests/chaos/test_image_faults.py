@@ -4,16 +4,13 @@ Every commit is tried, in its two ways: the process is killed by SIGKILL before 
 lost. A disk that is full, or takes no more bytes of a file, is an honest refusal.
 """
 
-import os
 import signal
-import traceback
 
 import chaos_paths  # noqa: F401  (first: it makes the next ones findable)
 import pytest
+from forked import Deadly, in_child
 from glance_cloud import build
 from lost_commits import LostCommits
-
-from gureum.core.db import Database
 
 BYTES = b"a disk of a few bytes" * 100
 
@@ -100,46 +97,6 @@ def test_lost_answer_of_any_commit_loses_no_image(verb, tmp_path, monkeypatch):
         assert once(nth) >= nth
 
 
-class Deadly:
-    """Kills the process at the nth border of a commit."""
-
-    def __init__(self, nth):
-        self.nth, self.count = nth, 0
-
-    def install(self):
-        import contextlib
-
-        real, deadly = Database.write, self
-
-        @contextlib.contextmanager
-        def write(database):
-            with real(database) as tx:
-                yield tx
-                deadly.pass_by()
-            deadly.pass_by()
-
-        Database.write = write
-
-    def pass_by(self):
-        self.count += 1
-        if self.count == self.nth:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def in_child(work):
-    child = os.fork()
-    if child == 0:
-        code = 3
-        try:
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("verb", VERBS)
@@ -148,7 +105,7 @@ def test_killed_at_any_commit_no_image_is_lost(verb, tmp_path):
         cloud, image = prepare(directory, verb)
         (directory / "id").write_text(image["id"])
         deadly = Deadly(nth)
-        deadly.install()
+        deadly.at_commits()
         VERBS[verb](cloud, image)
         (directory / "count").write_text(str(deadly.count))
 

@@ -4,17 +4,15 @@ Each round runs in a process of its own that kills itself with SIGKILL at one po
 starts on what is left, as after a restart, and must come to the same end.
 """
 
-import contextlib
 import json
 import os
 import signal
-import traceback
 
 import pytest
+from forked import Deadly, in_child
 from nova_services import make_network, real_services, user
 from nova_world import NovaWorld, nic
 
-from gureum.core.db.engine import Database
 from gureum.nova.drivers.fake import FakeDriver
 from gureum.nova.model import RequestedNic
 from gureum.nova.placement_client import ClientPlacement
@@ -28,30 +26,15 @@ STRIDE = int(os.environ.get("GUREUM_CRASH_STRIDE", "3"))
 """Every how many points a round is made; 1 tries them all."""
 
 
-class Points:
-    """Counts the moments at which the process may die; kills it at one of them."""
+class Points(Deadly):
+    """Commits and acts of the hypervisor, from when it is armed."""
 
-    def __init__(self, deadly):
-        self.deadly, self.count, self.armed = deadly, 0, False
-
-    def pass_by(self):
-        if not self.armed:
-            return
-        self.count += 1
-        if self.count == self.deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def __init__(self, nth):
+        super().__init__(nth)
+        self.armed = False
 
     def install(self):
-        real_write = Database.write
-
-        @contextlib.contextmanager
-        def write(database):
-            with real_write(database) as tx:
-                yield tx
-                self.pass_by()
-            self.pass_by()
-
-        Database.write = write
+        self.at_commits()
         for name in ("spawn", "destroy"):
             setattr(FakeDriver, name, self._around(getattr(FakeDriver, name)))
 
@@ -79,22 +62,6 @@ def prepare(world, session):
     cards = (nic(network), RequestedNic(id="given-card", port_id=given["id"]))
     world.new_server(nics=cards, server_id=SERVER)
     return given["id"]
-
-
-def in_child(work):
-    """Run work() in a forked process; returns its exit status (negative: the signal)."""
-    child = os.fork()
-    if child == 0:
-        code = 3
-        try:
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
 
 
 def first_life(directory, verb, deadly):

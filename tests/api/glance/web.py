@@ -1,53 +1,34 @@
 """A web server in a thread, for what downloads and locations read."""
 
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from http_server import Handler, HttpServer
 
 
-class Web:
+class Web(HttpServer):
     """Serves `pages` by path; redirects by `moved`. `asked` is what came, as (path, host header)."""
 
-    def __init__(self):
+    def __init__(self, address="127.0.0.1", port=0):
         self.pages = {}
         self.moved = {}
         self.cut = set()
         self.asked = []
-        owner = self
-
-        class Handler(_Handler):
-            web = owner
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        super().__init__(_Handler)
 
     def url(self, path, host="images.example.org"):
         return f"http://{host}:{self.port}{path}"
 
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
 
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    web = None
-
-    def log_message(self, *args):
-        pass
-
+class _Handler(Handler):
     def do_GET(self):
-        self.web.asked.append((self.path, self.headers["host"]))
-        if self.path in self.web.moved:
+        self.world.asked.append((self.path, self.headers["host"]))
+        if self.path in self.world.moved:
             self.send_response(302)
-            self.send_header("Location", self.web.moved[self.path])
+            self.send_header("Location", self.world.moved[self.path])
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        content = self.web.pages.get(self.path)
+        content = self.world.pages.get(self.path)
         if content is None:
             self.send_response(404)
             self.send_header("Content-Length", "0")
@@ -64,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
-        if self.path in self.web.cut:
+        if self.path in self.world.cut:
             self.wfile.write(part[: len(part) // 2])
             self.close_connection = True
             return

@@ -5,12 +5,12 @@ static large objects. It is no Swift: it keeps everything in memory and checks w
 import hashlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from http_server import Handler, HttpServer
 
-class SmallSwift:
+
+class SmallSwift(HttpServer):
     """Runs in a thread; `url` is Keystone's, `objects` is what is kept, by container and name."""
 
     def __init__(self):
@@ -18,30 +18,11 @@ class SmallSwift:
         self.tokens = set()
         self.logins = 0
         self.fail_next = []
-        owner = self
-
-        class Handler(_Handler):
-            world = owner
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._server.server_address[1]
+        super().__init__(_Handler)
         self.url = f"http://127.0.0.1:{self.port}/v3"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    world = None
-
-    def log_message(self, *args):
-        pass
-
+class _Handler(Handler):
     def _answer(self, status, body=b"", **headers):
         self.send_response(status)
         for name, value in headers.items():
