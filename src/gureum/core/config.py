@@ -30,6 +30,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from gureum.core.problems import Problem, ProblemsError
+
 T = TypeVar("T")
 _META = "gureum.option"
 _SECTION = "__gureum_section__"
@@ -150,24 +152,8 @@ class CloudOptions:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong with the configuration, said so that it can be mended."""
-
-    where: str
-    key: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.key}: {self.text}"
-
-
-class ConfigError(Exception):
+class ConfigError(ProblemsError):
     """The configuration cannot be used; holds every problem found."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in problems))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gureum.core import trace
-from gureum.core.config import ConfigError, Problem, option, section
+from gureum.core.config import ConfigError, option, section
 from gureum.core.context import current_ids
+from gureum.core.problems import Problem
 
 _SHUTDOWN_MS = 2000
 _ATTRIBUTES = {

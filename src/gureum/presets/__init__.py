@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gureum.presets.apply import Made, apply
-    from gureum.presets.document import PresetError, Problem
+    from gureum.presets.document import PresetError
     from gureum.presets.schema import Preset, read
 
-__all__ = ["Made", "Preset", "PresetError", "Problem", "apply", "read"]
+__all__ = ["Made", "Preset", "PresetError", "apply", "read"]
 
-_WHERE = {"Made": "apply", "apply": "apply", "PresetError": "document", "Problem": "document",
-          "Preset": "schema", "read": "schema"}  # fmt: skip
+_WHERE = {"Made": "apply", "apply": "apply", "PresetError": "document", "Preset": "schema",
+          "read": "schema"}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

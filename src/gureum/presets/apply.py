@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from gureum.core.problems import Problem
 from gureum.presets import schema
-from gureum.presets.document import PresetError, Problem
+from gureum.presets.document import PresetError
 from gureum.provision.api import Api
 
 Made = Mapping[str, int]

@@ -3,33 +3,18 @@
 Owns: parsing, and problems that name file, line, key and value. Must not: know what a preset holds.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from gureum.core.problems import Problem, ProblemsError
+
 Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong with a preset, said so that it can be mended."""
-
-    where: str
-    key: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.key}: {self.text}"
-
-
-class PresetError(Exception):
+class PresetError(ProblemsError):
     """A preset cannot be used; holds every problem found."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in problems))
 
 
 @dataclass(slots=True)

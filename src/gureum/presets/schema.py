@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from gureum.presets.document import Document, Path, PresetError, Problem, parse
+from gureum.core.problems import Problem
+from gureum.presets.document import Document, Path, PresetError, parse
 
 ROLES_THERE = frozenset({"admin", "manager", "member", "reader", "service"})
 PROJECTS_THERE = frozenset({"admin", "service"})

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from gureum.core.config import ConfigError, Problem
+from gureum.core.config import ConfigError
+from gureum.core.problems import Problem
 from gureum.neutron.config import Ml2Options
 from gureum.neutron.ml2.base import (
     Binding,
