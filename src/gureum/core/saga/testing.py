@@ -252,16 +252,35 @@ class _Check:
 
     def _takeover(self) -> None:
         """The first runner is paused inside the step; the second one takes the saga to its end."""
+        self._pass_on(acts_before_pause=True)
+        self._expect_success(["do", "do"])
+
+    def _late(self, *, undone: bool) -> None:
+        """The first runner is paused before it acts, and acts when the second one has ended the saga."""
+        self._pass_on(acts_before_pause=False, cancel=undone)
+        self.case.mend()
+        if undone:
+            self._expect_failure(records.CANCELLED, ["do"])
+        else:
+            self._expect_success(["do", "do"])
+
+    def _pass_on(self, *, acts_before_pause: bool, cancel: bool = False) -> None:
+        """Pause the first runner at the step until the second one has ended the saga."""
         step = self._step()
         paused, go_on = threading.Event(), threading.Event()
+
+        def pause() -> None:
+            paused.set()
+            assert go_on.wait(WAIT_S), "the paused runner was never woken"
 
         def do(context: StepContext[Any, Any]) -> Result:
             first = not self.hits
             self.hits.append("do")
+            if first and not acts_before_pause:
+                pause()
             result = step.do(context)
-            if first:
-                paused.set()
-                assert go_on.wait(WAIT_S), "the paused runner was never woken"
+            if first and acts_before_pause:
+                pause()
             return result
 
         disturbed = self._changed(do=do)
@@ -271,35 +290,7 @@ class _Check:
         first.start()
         try:
             assert paused.wait(WAIT_S), f"{self.scenario} was never reached"
-            self._finish(self._engine(disturbed, "second"))
-            before = self._record()
-        finally:
-            go_on.set()
-            first.join(WAIT_S)
-        assert self._record() == before, "the runner that had lost its lease wrote a mark"
-        self._expect_success(["do", "do"])
-
-    def _late(self, *, undone: bool) -> None:
-        """The first runner is paused before it acts, and acts when the second one has ended the saga."""
-        step = self._step()
-        paused, go_on = threading.Event(), threading.Event()
-
-        def do(context: StepContext[Any, Any]) -> Result:
-            first = not self.hits
-            self.hits.append("do")
-            if first:
-                paused.set()
-                assert go_on.wait(WAIT_S), "the paused runner was never woken"
-            return step.do(context)
-
-        disturbed = self._changed(do=do)
-        first_engine = self._engine(disturbed, "first")
-        self.saga_id = self.case.submit()
-        first = threading.Thread(target=first_engine.run_due)
-        first.start()
-        try:
-            assert paused.wait(WAIT_S), f"{self.scenario} was never reached"
-            if undone:
+            if cancel:
                 with self.case.database.write() as tx:
                     self.case.store.cancel(tx, self.saga_id)
             self._finish(self._engine(disturbed, "second"))
@@ -309,11 +300,6 @@ class _Check:
             first.join(WAIT_S)
         assert not first.is_alive(), "the runner that was woken did not end"
         assert self._record() == before, "the runner that had lost its lease wrote a mark"
-        self.case.mend()
-        if undone:
-            self._expect_failure(records.CANCELLED, ["do"])
-        else:
-            self._expect_success(["do", "do"])
 
     # -- driving ------------------------------------------------------------------------------
 
