@@ -293,7 +293,7 @@ def test_events_are_the_steps_of_the_saga(cloud):
         tx.insert(
             store.steps, saga_id=saga.id, round=0, name="power", position=0, state="undone",
             tries=1, undo_tries=0, error_code="x", error_text="It failed.",
-            error_detail="Traceback: inside", started_at=1.0, undone_at=2.0,
+            error_detail="Traceback: inside", started_at=1.0, undo_started_at=2.0, undone_at=60.0,
         )  # fmt: skip
     cloud.finish(server_id, state="failed")
     request = actions(cloud, server_id)["instanceActions"][0]["request_id"]
@@ -305,6 +305,7 @@ def test_events_are_the_steps_of_the_saga(cloud):
     assert event["event"] == "stop_power"
     assert event["result"] == "Error"
     assert event["details"] == "It failed."
+    assert event["finish_time"] == "1970-01-01T00:00:02.000000", "when it failed, not its undo's end"
     assert event["hostId"]
     assert "traceback" not in event and "host" not in event
     [event] = cloud("GET", path, version="2.84", token="admin")["instanceAction"]["events"]

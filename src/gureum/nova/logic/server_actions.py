@@ -156,10 +156,13 @@ def _host(saga: records.SagaRecord, step: records.StepRecord) -> str | None:
 
 
 def _event(action: str, step: records.StepRecord, project_id: str, host: str | None) -> Event:
-    """Return a step as an event. One that had passed and was taken back later has passed."""
+    """Return a step as an event. One that had passed and was taken back later has passed.
+
+    One that failed ended when it began to be taken back, however long that took.
+    """
     failed = step.error_text is not None
     back = step.state in (records.STEP_UNDOING, records.STEP_UNDONE)
-    finished = step.finished_at or (step.undone_at if failed or back else None)
+    finished = step.finished_at or step.undo_started_at or step.undone_at
     result = None
     if failed or (back and step.finished_at is None):
         result = "Error"
