@@ -157,9 +157,13 @@ def load_subnet(ctx: Context, tx: Tx, subnet_id: str) -> View:
     return {**view, "network:tenant_id": project, "network:project_id": project}
 
 
+_OF_NETWORK = frozenset({"shared"})
+"""What a new subnet has to know of its network, beside its row."""
+
+
 def _make(ctx: Context, tx: Tx, new: Any) -> View:
     project_id = owner(ctx, new)
-    network = load(ctx, tx, NETWORK, new.network_id)
+    network = load(ctx, tx, NETWORK, new.network_id, _OF_NETWORK)
     target = rule_target(
         {"project_id": project_id, "shared": network["shared"]},
         **{"network:tenant_id": network["project_id"]},

@@ -33,13 +33,15 @@ def alive_since(tx: Tx) -> Any:
 
 def host_agents(tx: Tx, host: str) -> list[HostAgent]:
     """Return the live agents of a host."""
-    c = t.agents.c
-    found = tx.all(
-        sa.select(t.agents).where(
-            c.host == host, c.heartbeat_at > alive_since(tx), c.admin_state_up.is_(True)
-        )
-    )
+    found = tx.all(_HOST_AGENTS, {"host": host, "after": alive_since(tx)})
     return [HostAgent(row.agent_type, row.host, row.configurations) for row in found]
+
+
+_HOST_AGENTS = sa.select(t.agents.c.agent_type, t.agents.c.host, t.agents.c.configurations).where(
+    t.agents.c.host == sa.bindparam("host"),
+    t.agents.c.heartbeat_at > sa.bindparam("after"),
+    t.agents.c.admin_state_up.is_(True),
+)
 
 
 def choose(tx: Tx, network_id: str, host: str, vnic_type: str, owner: str) -> Binding:
@@ -113,20 +115,24 @@ def awaits_dhcp(tx: Tx, port: Any) -> bool:
     """Whether a guest would not get its lease yet, and a live agent will say when it does."""
     if port.dhcp_ready or not port.device_owner.startswith(GUEST):
         return False
-    links, agents = t.network_dhcp_agents, t.agents
-    live = (
-        sa.select(agents.c.id)
-        .join(links, links.c.agent_id == agents.c.id)
-        .where(links.c.network_id == port.network_id, agents.c.heartbeat_at > alive_since(tx))
-    )
-    if tx.first(live) is None:
+    if tx.first(_LIVE, {"network": port.network_id, "after": alive_since(tx)}) is None:
         return False
-    served = (
-        sa.select(t.subnets.c.id)
-        .join(t.ip_allocations, t.ip_allocations.c.subnet_id == t.subnets.c.id)
-        .where(t.ip_allocations.c.port_id == port.id, t.subnets.c.enable_dhcp.is_(True))
+    return tx.first(_SERVED, {"port": port.id}) is not None
+
+
+_LIVE = (
+    sa.select(t.agents.c.id)
+    .join(t.network_dhcp_agents, t.network_dhcp_agents.c.agent_id == t.agents.c.id)
+    .where(
+        t.network_dhcp_agents.c.network_id == sa.bindparam("network"),
+        t.agents.c.heartbeat_at > sa.bindparam("after"),
     )
-    return tx.first(served) is not None
+)
+_SERVED = (
+    sa.select(t.subnets.c.id)
+    .join(t.ip_allocations, t.ip_allocations.c.subnet_id == t.subnets.c.id)
+    .where(t.ip_allocations.c.port_id == sa.bindparam("port"), t.subnets.c.enable_dhcp.is_(True))
+)
 
 
 _WAITING = (
@@ -148,16 +154,18 @@ def settle(tx: Tx, host: str) -> None:
             set_status(tx, port, "ACTIVE")
 
 
+_SET_STATUS = (
+    sa.update(t.ports)
+    .where(t.ports.c.id == sa.bindparam("port"))
+    .values(status=sa.bindparam("new"), revision_number=t.ports.c.revision_number + 1)
+)
+
+
 def set_status(tx: Tx, port: Any, status: str) -> None:
     """Write a port's status as its agents see it, and tell Nova about a guest's port."""
     if port.status == status:
         return
-    tx.update_by(
-        t.ports.c.id,
-        port.id,
-        status=status,
-        revision_number=t.ports.c.revision_number + 1,
-    )
+    tx.execute(_SET_STATUS, {"port": port.id, "new": status})
     LOG.info("port changed status", port_id=port.id, status=status, device_id=port.device_id)
     if port.device_owner.startswith(GUEST) and port.device_id:
         name = "network-vif-plugged" if status == "ACTIVE" else "network-vif-unplugged"

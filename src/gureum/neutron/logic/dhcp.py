@@ -35,51 +35,64 @@ def served_subnets(tx: Tx, network_id: str) -> list[sa.Row[Any]]:
 
 
 def network_changed(ctx: Context, tx: Tx, network_id: str) -> None:
-    """Schedule a network if it needs DHCP, and bring its DHCP ports up to date."""
+    """Schedule a network if it needs DHCP, and bring its DHCP ports up to date.
+
+    The caller notes for the agents what changed.
+    """
     subnets = served_subnets(tx, network_id)
-    if subnets:
-        schedule(tx, network_id)
-    for agent in agents_of(tx, network_id):
+    for agent in schedule(tx, network_id) if subnets else agents_of(tx, network_id):
         ensure_port(ctx, tx, network_id, agent, subnets)
-    changes.note(tx, changes.dhcp_items(tx, network_id))
 
 
 def agents_of(tx: Tx, network_id: str) -> list[sa.Row[Any]]:
     """Return the agents that serve a network."""
-    links = t.network_dhcp_agents
-    return list(
-        tx.all(
-            sa.select(t.agents)
-            .join(links, links.c.agent_id == t.agents.c.id)
-            .where(links.c.network_id == network_id)
-            .order_by(t.agents.c.host)
-        )
-    )
+    return list(tx.all(_AGENTS, {"network": network_id}))
 
 
-def schedule(tx: Tx, network_id: str) -> None:
-    """Give a network live agents, the least loaded first."""
-    wanted = tx.deps.options.dhcp_agents_per_network
-    links, agents = t.network_dhcp_agents, t.agents
-    have = {agent.id for agent in agents_of(tx, network_id)}
-    if len(have) >= wanted:
-        return
-    load = sa.func.count(links.c.network_id)
-    statement = (
-        sa.select(agents.c.id)
-        .outerjoin(links, links.c.agent_id == agents.c.id)
-        .where(
-            agents.c.agent_type == AGENT_TYPE,
-            agents.c.admin_state_up.is_(True),
-            agents.c.heartbeat_at > binding.alive_since(tx),
-            agents.c.id.not_in(have),
-        )
-        .group_by(agents.c.id)
-        .order_by(load, agents.c.id)
-        .limit(wanted - len(have))
+_AGENTS = (
+    sa.select(t.agents)
+    .join(t.network_dhcp_agents, t.network_dhcp_agents.c.agent_id == t.agents.c.id)
+    .where(t.network_dhcp_agents.c.network_id == sa.bindparam("network"))
+    .order_by(t.agents.c.host)
+)
+
+
+def schedule(tx: Tx, network_id: str) -> list[sa.Row[Any]]:
+    """Give a network live agents, the least loaded first; returns `id` and `host` of all it has now."""
+    have = agents_of(tx, network_id)
+    missing = tx.deps.options.dhcp_agents_per_network - len(have)
+    if missing <= 0:
+        return have
+    wanted = {
+        "after": binding.alive_since(tx),
+        "have": [agent.id for agent in have],
+        "missing": missing,
+    }
+    found = tx.all(_LEAST_LOADED, wanted)
+    for agent in found:
+        tx.insert(t.network_dhcp_agents, network_id=network_id, agent_id=agent.id)
+    return [*have, *found]
+
+
+_LEAST_LOADED = (
+    sa.select(t.agents.c.id, t.agents.c.host)
+    .outerjoin(t.network_dhcp_agents, t.network_dhcp_agents.c.agent_id == t.agents.c.id)
+    .where(
+        t.agents.c.agent_type == AGENT_TYPE,
+        t.agents.c.admin_state_up.is_(True),
+        t.agents.c.heartbeat_at > sa.bindparam("after"),
+        t.agents.c.id.not_in(sa.bindparam("have", expanding=True)),
     )
-    for row in tx.all(statement):
-        tx.insert(links, network_id=network_id, agent_id=row.id)
+    .group_by(t.agents.c.id, t.agents.c.host)
+    .order_by(sa.func.count(t.network_dhcp_agents.c.network_id), t.agents.c.id)
+    .limit(sa.bindparam("missing", type_=sa.Integer))
+)
+
+
+_PORT = sa.select(t.ports).where(
+    t.ports.c.network_id == sa.bindparam("network"), t.ports.c.device_id == sa.bindparam("device")
+)
+_PROJECT = sa.select(t.networks.c.project_id).where(t.networks.c.id == sa.bindparam("network"))
 
 
 def ensure_port(
@@ -87,20 +100,17 @@ def ensure_port(
 ) -> None:
     """Make, change or remove the DHCP port of an agent, so that it has an address in each subnet."""
     device = device_id(agent.host, network_id)
-    port = tx.first(
-        sa.select(t.ports).where(t.ports.c.network_id == network_id, t.ports.c.device_id == device)
-    )
+    port = tx.first(_PORT, {"network": network_id, "device": device})
     if not subnets:
         if port is not None:
             port_logic.remove(tx, port)
         return
     wishes = [ipam.Wish(subnet_id=subnet.id) for subnet in subnets]
     if port is None:
-        project = tx.scalar(sa.select(t.networks.c.project_id).where(t.networks.c.id == network_id))
+        project = tx.scalar(_PROJECT, {"network": network_id})
         # a full subnet is no reason to refuse the caller's request
         with contextlib.suppress(IpAddressGenerationFailure), tx.connection.begin_nested():
-            port_logic.add(
-                ctx,
+            port_logic.write(
                 tx,
                 network_id,
                 project_id=project,
@@ -146,3 +156,4 @@ def adopt(ctx: Context, tx: Tx, most: int = 200) -> None:
     )
     for row in tx.all(waiting):
         network_changed(ctx, tx, row.network_id)
+        changes.note(tx, changes.dhcp_items(tx, row.network_id))

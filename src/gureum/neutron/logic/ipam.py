@@ -78,13 +78,8 @@ def eui64(cidr: str, mac_address: str) -> str:
 
 def subnets_of(tx: Tx, network_id: str) -> list[sa.Row[Any]]:
     """Return a network's subnets, oldest first."""
-    return list(
-        tx.all(
-            sa.select(t.subnets)
-            .where(t.subnets.c.network_id == network_id)
-            .order_by(t.subnets.c.created_at, t.subnets.c.id)
-        )
-    )
+    c = t.subnets.c
+    return list(tx.among(c.network_id, [network_id], c.created_at, c.id))
 
 
 def choose(tx: Tx, place: Place, wishes: Sequence[Wish] | None) -> list[Allocated]:

@@ -132,8 +132,7 @@ def port_changed(tx: Tx, port_id: str) -> None:
 
 def port_removed(tx: Tx, port_id: str) -> None:
     """Remove the forwardings to a port."""
-    c = t.port_forwardings.c
-    for row in tx.all(sa.select(c.id).where(c.internal_port_id == port_id)):
+    for row in tx.among(t.port_forwardings.c.internal_port_id, [port_id]):
         delete(tx, row.id)
 
 

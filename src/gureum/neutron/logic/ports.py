@@ -85,8 +85,12 @@ def create(ctx: Context, tx: Tx, new: Struct, network: Mapping[str, Any], projec
     )
 
 
-def add(
-    ctx: Context,
+def add(ctx: Context, tx: Tx, network_id: str, **values: Any) -> View:
+    """Write a port that was checked, with everything that belongs to it; see `write`."""
+    return reload(ctx, tx, store.PORT, write(tx, network_id, **values))
+
+
+def write(
     tx: Tx,
     network_id: str,
     *,
@@ -108,8 +112,8 @@ def add(
     vnic_type: str = "normal",
     profile: Any = None,
     status: str = "DOWN",
-) -> View:
-    """Write a port that was checked, with everything that belongs to it."""
+) -> str:
+    """Write a port that was checked, with everything that belongs to it; returns its id."""
     port_id = rows.new_id()
     mac = mac_address or free_mac(tx, network_id)
     if mac_address and _mac_taken(tx, network_id, mac_address):
@@ -144,7 +148,7 @@ def add(
     changes.note(
         tx, changes.port_items(tx, port_id, network_id, {host}, groups, router_id=router_id)
     )
-    return reload(ctx, tx, store.PORT, port_id)
+    return port_id
 
 
 def _groups_of_new(
@@ -173,11 +177,12 @@ def free_mac(tx: Tx, network_id: str) -> str:
 
 
 def _mac_taken(tx: Tx, network_id: str, mac: str) -> bool:
-    c = t.ports.c
-    return (
-        tx.first(sa.select(c.id).where(c.network_id == network_id, c.mac_address == mac))
-        is not None
-    )
+    return tx.first(_MAC, {"network": network_id, "mac": mac}) is not None
+
+
+_MAC = sa.select(t.ports.c.id).where(
+    t.ports.c.network_id == sa.bindparam("network"), t.ports.c.mac_address == sa.bindparam("mac")
+)
 
 
 def check_device(ctx: Context, tx: Tx, owner: str, device_id: str) -> None:
@@ -349,8 +354,7 @@ def remove(tx: Tx, port: sa.Row[Any]) -> None:
     """Take a port away, with its addresses, binding and associations."""
     from gureum.neutron.logic import floatingips, port_forwardings  # they need ports for their own
 
-    c = t.floatingips.c
-    associated = tx.all(sa.select(c.id).where(c.port_id == port.id))
+    associated = tx.among(t.floatingips.c.port_id, [port.id])
     if associated:
         floatingips.disassociate(tx, [row.id for row in associated])
     port_forwardings.port_removed(tx, port.id)

@@ -28,6 +28,18 @@ COUNTED: Mapping[str, sa.Table] = {
 }
 
 
+_LIMIT = sa.select(t.quotas.c.amount).where(
+    t.quotas.c.project_id == sa.bindparam("project"),
+    t.quotas.c.resource == sa.bindparam("resource"),
+)
+_COUNTS = {
+    name: sa.select(sa.func.count())
+    .select_from(table)
+    .where(table.c.project_id == sa.bindparam("project"))
+    for name, table in COUNTED.items()
+}
+
+
 def defaults(tx: Tx) -> dict[str, int]:
     """Return the configured limits."""
     options = tx.deps.quotas
@@ -45,24 +57,16 @@ def limits(tx: Tx, project_id: str) -> dict[str, int]:
 
 def used(tx: Tx, project_id: str, resource: str) -> int:
     """Count what a project has."""
-    table = COUNTED[resource]
-    return int(
-        tx.scalar(
-            sa.select(sa.func.count()).select_from(table).where(table.c.project_id == project_id)
-        )
-    )
+    return int(tx.scalar(_COUNTS[resource], {"project": project_id}))
 
 
 def check(ctx: Context, tx: Tx, project_id: str, resource: str, more: int = 1) -> None:
     """Refuse what would go over the limit. Raises: OverQuota."""
     if not project_id:
         return
-    row = tx.one(
-        sa.select(t.quotas.c.amount).where(
-            t.quotas.c.project_id == project_id, t.quotas.c.resource == resource
-        )
-    )
-    limit = row.amount if row is not None else getattr(tx.deps.quotas, f"quota_{resource}")
+    limit = tx.scalar(_LIMIT, {"project": project_id, "resource": resource})
+    if limit is None:
+        limit = getattr(tx.deps.quotas, f"quota_{resource}")
     if limit < 0:
         return
     _take_turn(tx, project_id, resource)

@@ -48,6 +48,18 @@ _L2_BUILDERS: dict[str, Build] = {
     "members": l2_state.members,
     "tunnels": l2_state.tunnels,
 }
+_PORTS_AT = (
+    sa.select(t.ports)
+    .join(t.port_bindings, t.port_bindings.c.port_id == t.ports.c.id)
+    .where(
+        t.ports.c.id.in_(sa.bindparam("ids", expanding=True)),
+        t.port_bindings.c.host == sa.bindparam("host"),
+        t.port_bindings.c.status == port_store.ACTIVE,
+    )
+)
+_UNREADY = sa.select(t.ports).where(
+    t.ports.c.id.in_(sa.bindparam("ids", expanding=True)), t.ports.c.dhcp_ready.is_(False)
+)
 _ROW_STATUSES = ("ACTIVE", "DOWN", "ERROR")
 
 
@@ -164,22 +176,14 @@ class NetworkStateServer(NetworkState):
 
     @staticmethod
     def _ports_at(tx: Tx, host: str, ids: list[str]) -> list[Any]:
-        b = t.port_bindings.c
-        statement = (
-            sa.select(t.ports)
-            .join(t.port_bindings, b.port_id == t.ports.c.id)
-            .where(t.ports.c.id.in_(ids), b.host == host, b.status == port_store.ACTIVE)
-        )
-        return list(tx.all(statement)) if ids else []
+        return list(tx.all(_PORTS_AT, {"ids": ids, "host": host})) if ids else []
 
     def dhcp_ready(self, host: str, port_ids: list[str]) -> None:
         """See NetworkState."""
 
         def take(tx: Tx) -> None:
-            c = t.ports.c
-            statement = sa.select(t.ports).where(c.id.in_(port_ids), c.dhcp_ready.is_(False))
-            for port in tx.all(statement) if port_ids else []:
-                tx.update(t.ports, c.id == port.id, dhcp_ready=True)
+            for port in tx.all(_UNREADY, {"ids": port_ids}) if port_ids else []:
+                tx.update_by(t.ports.c.id, port.id, dhcp_ready=True)
                 if port.l2_active:
                     binding.set_status(tx, port, "ACTIVE")
 

@@ -91,7 +91,8 @@ def create(ctx: Context, tx: Tx, new: Struct, network: Mapping[str, Any], projec
         service_types=list(new.get("service_types") or ()),
     )
     rows.touch(tx, t.networks, network["id"])
-    _give_auto_addresses(tx, network["id"], subnet_id)
+    if version == 6:
+        _give_auto_addresses(tx, network["id"], subnet_id)
     dhcp.network_changed(ctx, tx, network["id"])
     _note(tx, network["id"])
     return reload(ctx, tx, store.SUBNET, subnet_id)
@@ -361,7 +362,6 @@ def delete(ctx: Context, tx: Tx, subnet: Mapping[str, Any]) -> None:
         raise SubnetInUse(
             id=subnet_id, reason="One or more ports have an IP allocation from this subnet."
         )
-    _note(tx, network_id)
     holders = tx.all(
         sa.select(t.ports)
         .join(t.ip_allocations, t.ip_allocations.c.port_id == t.ports.c.id)
@@ -377,3 +377,4 @@ def delete(ctx: Context, tx: Tx, subnet: Mapping[str, Any]) -> None:
     rows.forget(tx, subnet_id)
     rows.touch(tx, t.networks, network_id)
     dhcp.network_changed(ctx, tx, network_id)
+    _note(tx, network_id)

@@ -30,7 +30,9 @@ class Item(NamedTuple):
     id: str
 
 
-_CURRENT = sa.select(t.revisions).where(t.revisions.c.id == 1)
+_NEXT = sa.update(t.revisions).where(t.revisions.c.id == 1).values(value=t.revisions.c.value + 1)
+_VALUE = sa.select(t.revisions.c.value).where(t.revisions.c.id == 1)
+_INSERT = sa.insert(t.changes)
 _SINCE = (
     sa.select(t.changes.c.kind, t.changes.c.item_id)
     .where(
@@ -53,11 +55,11 @@ def note(tx: Tx, items: Iterable[Item]) -> None:
     wanted = sorted({item for item in items if item.host and item.id})
     if not wanted:
         return
-    if not tx.update_by(t.revisions.c.id, 1, value=t.revisions.c.value + 1):
+    if not tx.execute(_NEXT).rowcount:
         tx.insert(t.revisions, id=1, value=2, floor=1)
-    revision: int = tx.scalar(sa.select(t.revisions.c.value).where(t.revisions.c.id == 1))
-    tx.insert_many(
-        t.changes,
+    revision: int = tx.scalar(_VALUE)
+    tx.execute(
+        _INSERT,
         [
             {
                 "revision": revision,
@@ -107,28 +109,31 @@ def prune(tx: Tx, kept: int) -> None:
 
 def hosts_of_network(tx: Tx, network_id: str) -> set[str]:
     """Return the hosts that have a port of a network."""
-    statement = (
-        sa.select(t.port_bindings.c.host)
-        .join(t.ports, t.ports.c.id == t.port_bindings.c.port_id)
-        .where(
-            t.ports.c.network_id == network_id,
-            t.port_bindings.c.status == BOUND,
-            t.port_bindings.c.host != "",
-        )
-        .distinct()
+    return {row.host for row in tx.all(_HOSTS, {"network": network_id})}
+
+
+_HOSTS = (
+    sa.select(t.port_bindings.c.host)
+    .join(t.ports, t.ports.c.id == t.port_bindings.c.port_id)
+    .where(
+        t.ports.c.network_id == sa.bindparam("network"),
+        t.port_bindings.c.status == BOUND,
+        t.port_bindings.c.host != "",
     )
-    return {row.host for row in tx.all(statement)}
+    .distinct()
+)
 
 
 def dhcp_hosts(tx: Tx, network_id: str) -> set[str]:
     """Return the hosts whose DHCP agent serves a network."""
-    links = t.network_dhcp_agents
-    statement = (
-        sa.select(t.agents.c.host)
-        .join(links, links.c.agent_id == t.agents.c.id)
-        .where(links.c.network_id == network_id)
-    )
-    return {row.host for row in tx.all(statement)}
+    return {row.host for row in tx.all(_DHCP_HOSTS, {"network": network_id})}
+
+
+_DHCP_HOSTS = (
+    sa.select(t.agents.c.host)
+    .join(t.network_dhcp_agents, t.network_dhcp_agents.c.agent_id == t.agents.c.id)
+    .where(t.network_dhcp_agents.c.network_id == sa.bindparam("network"))
+)
 
 
 def router_hosts(tx: Tx, router_id: str) -> set[str]:
@@ -144,11 +149,17 @@ def router_hosts(tx: Tx, router_id: str) -> set[str]:
 
 def remotes_of(tx: Tx, groups: Iterable[str]) -> set[str]:
     """Return the groups that rules of these groups name as their remote."""
-    c = t.security_group_rules.c
-    statement = sa.select(c.remote_group_id).where(
-        c.security_group_id.in_(list(groups)), c.remote_group_id.is_not(None)
+    return {row.remote_group_id for row in tx.all(_REMOTES, {"groups": list(groups)})}
+
+
+_REMOTES = (
+    sa.select(t.security_group_rules.c.remote_group_id)
+    .where(
+        t.security_group_rules.c.security_group_id.in_(sa.bindparam("groups", expanding=True)),
+        t.security_group_rules.c.remote_group_id.is_not(None),
     )
-    return {row.remote_group_id for row in tx.all(statement.distinct())}
+    .distinct()
+)
 
 
 def _wearers(groups: Iterable[str]) -> sa.Select[tuple[str, str]]:
@@ -167,19 +178,24 @@ def _wearers(groups: Iterable[str]) -> sa.Select[tuple[str, str]]:
 
 def member_users(tx: Tx, groups: Iterable[str]) -> set[tuple[str, str]]:
     """Return (host, group) where a port of the host wears a rule whose remote is the group."""
-    worn, rules = t.port_security_groups, t.security_group_rules
-    statement = (
-        sa.select(t.port_bindings.c.host, rules.c.remote_group_id)
-        .join(worn, worn.c.port_id == t.port_bindings.c.port_id)
-        .join(rules, rules.c.security_group_id == worn.c.security_group_id)
-        .where(
-            rules.c.remote_group_id.in_(list(groups)),
-            t.port_bindings.c.status == BOUND,
-            t.port_bindings.c.host != "",
-        )
-        .distinct()
+    found = tx.all(_MEMBER_USERS, {"groups": list(groups)})
+    return {(row.host, row.remote_group_id) for row in found}
+
+
+_MEMBER_USERS = (
+    sa.select(t.port_bindings.c.host, t.security_group_rules.c.remote_group_id)
+    .join(t.port_security_groups, t.port_security_groups.c.port_id == t.port_bindings.c.port_id)
+    .join(
+        t.security_group_rules,
+        t.security_group_rules.c.security_group_id == t.port_security_groups.c.security_group_id,
     )
-    return {(row.host, row.remote_group_id) for row in tx.all(statement)}
+    .where(
+        t.security_group_rules.c.remote_group_id.in_(sa.bindparam("groups", expanding=True)),
+        t.port_bindings.c.status == BOUND,
+        t.port_bindings.c.host != "",
+    )
+    .distinct()
+)
 
 
 # --- what changed -------------------------------------------------------------------------------
@@ -199,10 +215,10 @@ def port_items(
 
     hosts: where it is and was. groups: what it wears and wore. members: addresses changed too.
     """
-    groups = set(groups)
+    groups, hosts = set(groups), set(hosts) - {""}
     items: set[Item] = set()
-    remotes = remotes_of(tx, groups) if groups else set()
-    for host in set(hosts) - {""}:
+    remotes = remotes_of(tx, groups) if groups and hosts else set()
+    for host in hosts:
         items.add(Item(L2, host, "ports", port_id))
         items.add(Item(L2, host, "networks", network_id))
         items.add(Item(L2, host, "tunnels", network_id))
@@ -238,12 +254,18 @@ def network_items(tx: Tx, network_id: str) -> set[Item]:
 
 def network_router_items(tx: Tx, network_id: str) -> set[Item]:
     """Return the routers that look at a network, for a change of it or its subnets."""
-    c = t.ports.c
-    statement = sa.select(c.device_id).where(
-        c.network_id == network_id, c.device_owner.like("network:router%")
+    found = tx.all(_ROUTERS, {"network": network_id})
+    return set().union(*(router_items(tx, row.device_id) for row in found))
+
+
+_ROUTERS = (
+    sa.select(t.ports.c.device_id)
+    .where(
+        t.ports.c.network_id == sa.bindparam("network"),
+        t.ports.c.device_owner.like("network:router%"),
     )
-    routers = {row.device_id for row in tx.all(statement.distinct())}
-    return set().union(*(router_items(tx, router_id) for router_id in routers))
+    .distinct()
+)
 
 
 def group_items(tx: Tx, group_id: str) -> set[Item]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -34,41 +34,64 @@ TUNNELS = ("vxlan", "gre")
 Ids = Collection[str] | None
 
 
-def _on_host(host: str) -> sa.Select[Any]:
-    b = t.port_bindings.c
-    return (
-        sa.select(t.ports, b.vnic_type, b.profile)
-        .join(t.port_bindings, b.port_id == t.ports.c.id)
-        .where(b.host == host, b.status == ACTIVE, b.vif_type != "binding_failed")
+class OnHost(NamedTuple):
+    """What an agent of a host asks for, as statements made once: making one costs more than running it."""
+
+    every: sa.Select[Any]
+    some: sa.Select[Any]
+
+    def of(self, tx: Tx, host: str, ids: Ids) -> Sequence[sa.Row[Any]]:
+        """Return the rows of a host that have these ids, or all."""
+        if ids is None:
+            return tx.all(self.every, {"host": host})
+        return tx.all(self.some, {"host": host, "ids": list(ids)}) if ids else ()
+
+
+def on_host(every: sa.Select[Any], column: sa.ColumnElement[Any]) -> OnHost:
+    """Return a statement with the parameter `host` for all of a host, and for some by a column."""
+    ids = sa.bindparam("ids", expanding=True, type_=column.type)
+    return OnHost(every.order_by(column), every.where(column.in_(ids)).order_by(column))
+
+
+_BOUND_HERE = (
+    sa.select(t.ports, t.port_bindings.c.vnic_type, t.port_bindings.c.profile)
+    .join(t.port_bindings, t.port_bindings.c.port_id == t.ports.c.id)
+    .where(
+        t.port_bindings.c.host == sa.bindparam("host"),
+        t.port_bindings.c.status == ACTIVE,
+        t.port_bindings.c.vif_type != "binding_failed",
     )
+)
+_PORTS = on_host(_BOUND_HERE, t.ports.c.id)
 
 
 def fixed_ips(tx: Tx, port_ids: Sequence[str]) -> dict[str, tuple[FixedIp, ...]]:
     """Return the addresses by port with the size of their subnets, in one query."""
     if not port_ids:
         return {}
-    a = t.ip_allocations.c
-    statement = (
-        sa.select(a.port_id, a.subnet_id, a.ip_address, t.subnets.c.cidr)
-        .join(t.subnets, t.subnets.c.id == a.subnet_id)
-        .where(a.port_id.in_(port_ids))
-        .order_by(a.position, a.ip_key)
+    found: dict[str, tuple[FixedIp, ...]] = {}
+    for row in tx.all(_FIXED_IPS, {"ids": port_ids}):
+        ip = FixedIp(row.subnet_id, row.ip_address, int(row.cidr.rpartition("/")[2]))
+        found[row.port_id] = (*found.get(row.port_id, ()), ip)
+    return found
+
+
+_FIXED_IPS = (
+    sa.select(
+        t.ip_allocations.c.port_id,
+        t.ip_allocations.c.subnet_id,
+        t.ip_allocations.c.ip_address,
+        t.subnets.c.cidr,
     )
-    return {
-        port_id: tuple(
-            FixedIp(row.subnet_id, row.ip_address, ipaddress.ip_network(row.cidr).prefixlen)
-            for row in rows
-        )
-        for port_id, rows in grouped(tx.all(statement), "port_id").items()
-    }
+    .join(t.subnets, t.subnets.c.id == t.ip_allocations.c.subnet_id)
+    .where(t.ip_allocations.c.port_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(t.ip_allocations.c.position, t.ip_allocations.c.ip_key)
+)
 
 
 def ports(tx: Tx, host: str, ids: Ids = None) -> tuple[L2Port, ...]:
     """Return the ports bound to a host."""
-    statement = _on_host(host)
-    if ids is not None:
-        statement = statement.where(t.ports.c.id.in_(ids))
-    rows = tx.all(statement.order_by(t.ports.c.id))
+    rows = _PORTS.of(tx, host, ids)
     found = [row.id for row in rows]
     addresses, groups = fixed_ips(tx, found), groups_of(tx, found)
     return tuple(
@@ -93,13 +116,17 @@ def ports(tx: Tx, host: str, ids: Ids = None) -> tuple[L2Port, ...]:
     )
 
 
+_NETWORKS = on_host(
+    sa.select(t.networks.c.id, t.networks.c.mtu).where(
+        t.networks.c.id.in_(_BOUND_HERE.with_only_columns(t.ports.c.network_id))
+    ),
+    t.networks.c.id,
+)
+
+
 def networks(tx: Tx, host: str, ids: Ids = None) -> tuple[L2Network, ...]:
     """Return the networks that have a port on a host."""
-    wanted = _on_host(host).with_only_columns(t.ports.c.network_id)
-    statement = sa.select(t.networks.c.id, t.networks.c.mtu).where(t.networks.c.id.in_(wanted))
-    if ids is not None:
-        statement = statement.where(t.networks.c.id.in_(ids))
-    rows = tx.all(statement.order_by(t.networks.c.id))
+    rows = _NETWORKS.of(tx, host, ids)
     segments = segments_of(tx, [row.id for row in rows])
     out = []
     for row in rows:
@@ -118,22 +145,22 @@ def networks(tx: Tx, host: str, ids: Ids = None) -> tuple[L2Network, ...]:
     return tuple(out)
 
 
-def _worn(host: str) -> sa.Select[Any]:
-    worn = t.port_security_groups.c
-    return (
-        sa.select(worn.security_group_id)
-        .join(t.port_bindings, t.port_bindings.c.port_id == worn.port_id)
-        .where(t.port_bindings.c.host == host, t.port_bindings.c.status == ACTIVE)
-    )
+_WORN = (
+    sa.select(t.port_security_groups.c.security_group_id)
+    .join(t.port_bindings, t.port_bindings.c.port_id == t.port_security_groups.c.port_id)
+    .where(t.port_bindings.c.host == sa.bindparam("host"), t.port_bindings.c.status == ACTIVE)
+)
+_GROUPS = on_host(
+    sa.select(t.security_groups.c.id, t.security_groups.c.stateful).where(
+        t.security_groups.c.id.in_(_WORN)
+    ),
+    t.security_groups.c.id,
+)
 
 
 def security_groups(tx: Tx, host: str, ids: Ids = None) -> tuple[SecurityGroup, ...]:
     """Return the groups that ports of a host wear, with their rules."""
-    c = t.security_groups.c
-    statement = sa.select(c.id, c.stateful).where(c.id.in_(_worn(host)))
-    if ids is not None:
-        statement = statement.where(c.id.in_(ids))
-    rows = tx.all(statement.order_by(c.id))
+    rows = _GROUPS.of(tx, host, ids)
     rules = rules_of(tx, [row.id for row in rows])
     named = {r.remote_address_group_id for found in rules.values() for r in found} - {None}
     ranges = _address_groups(tx, named)
@@ -183,39 +210,55 @@ def _rule(rule: Any, rule_id: str, prefix: str | None) -> SgRule:
     )
 
 
+_REMOTES = on_host(
+    sa.select(t.security_group_rules.c.remote_group_id)
+    .where(
+        t.security_group_rules.c.security_group_id.in_(_WORN),
+        t.security_group_rules.c.remote_group_id.is_not(None),
+    )
+    .distinct(),
+    t.security_group_rules.c.remote_group_id,
+)
+_WORN_NOW = t.port_security_groups.c.security_group_id.in_(sa.bindparam("groups", expanding=True))
+_ADDRESSES_OF = (
+    sa.select(t.port_security_groups.c.security_group_id, t.ip_allocations.c.ip_address)
+    .join(t.ip_allocations, t.ip_allocations.c.port_id == t.port_security_groups.c.port_id)
+    .where(_WORN_NOW)
+)
+_PAIRS_OF = (
+    sa.select(t.port_security_groups.c.security_group_id, t.ports.c.allowed_address_pairs)
+    .join(t.ports, t.ports.c.id == t.port_security_groups.c.port_id)
+    .where(_WORN_NOW, sa.cast(t.ports.c.allowed_address_pairs, sa.Text) != "[]")
+)
+
+
 def members(tx: Tx, host: str, ids: Ids = None) -> tuple[SgMembers, ...]:
     """Return the addresses of the groups that rules on a host name as their remote."""
-    r = t.security_group_rules.c
-    statement = sa.select(r.remote_group_id).where(
-        r.security_group_id.in_(_worn(host)), r.remote_group_id.is_not(None)
-    )
-    if ids is not None:
-        statement = statement.where(r.remote_group_id.in_(ids))
-    groups = sorted({row.remote_group_id for row in tx.all(statement)})
+    groups = [row.remote_group_id for row in _REMOTES.of(tx, host, ids)]
     if not groups:
         return ()
-    worn = t.port_security_groups.c
     found: dict[str, set[str]] = {group: set() for group in groups}
-    addresses = (
-        sa.select(worn.security_group_id, t.ip_allocations.c.ip_address)
-        .join(t.ip_allocations, t.ip_allocations.c.port_id == worn.port_id)
-        .where(worn.security_group_id.in_(groups))
-    )
-    for row in tx.all(addresses):
+    for row in tx.all(_ADDRESSES_OF, {"groups": groups}):
         found[row.security_group_id].add(row.ip_address)
-    pairs = (
-        sa.select(worn.security_group_id, t.ports.c.allowed_address_pairs)
-        .join(t.ports, t.ports.c.id == worn.port_id)
-        .where(
-            worn.security_group_id.in_(groups),
-            sa.cast(t.ports.c.allowed_address_pairs, sa.Text) != "[]",
-        )
-    )
-    for row in tx.all(pairs):
+    for row in tx.all(_PAIRS_OF, {"groups": groups}):
         found[row.security_group_id].update(
             pair["ip_address"] for pair in row.allowed_address_pairs
         )
     return tuple(SgMembers(group, tuple(sorted(found[group]))) for group in groups)
+
+
+_ELSEWHERE = (
+    sa.select(t.ports.c.id, t.ports.c.network_id, t.ports.c.mac_address, t.port_bindings.c.host)
+    .join(t.port_bindings, t.port_bindings.c.port_id == t.ports.c.id)
+    .where(
+        t.ports.c.network_id.in_(sa.bindparam("networks", expanding=True)),
+        t.port_bindings.c.status == ACTIVE,
+        t.port_bindings.c.host != "",
+        t.port_bindings.c.host != sa.bindparam("host"),
+        t.port_bindings.c.vif_type != "binding_failed",
+    )
+    .order_by(t.ports.c.id)
+)
 
 
 def tunnels(tx: Tx, host: str, ids: Ids = None) -> tuple[NetworkTunnels, ...]:
@@ -223,19 +266,7 @@ def tunnels(tx: Tx, host: str, ids: Ids = None) -> tuple[NetworkTunnels, ...]:
     wanted = [network.id for network in networks(tx, host, ids) if network.type in TUNNELS]
     if not wanted:
         return ()
-    b, p = t.port_bindings.c, t.ports.c
-    statement = (
-        sa.select(p.id, p.network_id, p.mac_address, b.host)
-        .join(t.port_bindings, b.port_id == p.id)
-        .where(
-            p.network_id.in_(wanted),
-            b.status == ACTIVE,
-            b.host.not_in(("", host)),
-            b.vif_type != "binding_failed",
-        )
-        .order_by(p.id)
-    )
-    rows = tx.all(statement)
+    rows = tx.all(_ELSEWHERE, {"networks": wanted, "host": host})
     vteps = _vteps(tx, {row.host for row in rows})
     addresses = fixed_ips(tx, [row.id for row in rows])
     by_network = grouped([row for row in rows if row.host in vteps], "network_id")

@@ -22,8 +22,9 @@ from gureum.neutron.agents.contract import (
     SubnetInfo,
 )
 from gureum.neutron.store import tables as t
-from gureum.neutron.store.l2_state import fixed_ips
+from gureum.neutron.store.l2_state import fixed_ips, on_host
 from gureum.neutron.store.port_forwardings import of_floatingips
+from gureum.neutron.store.ports import ACTIVE
 from gureum.neutron.store.query import grouped
 from gureum.neutron.store.routers import GATEWAY, INTERFACE
 
@@ -46,16 +47,11 @@ def subnet_info(row: Any) -> SubnetInfo:
 
 
 def _subnets(tx: Tx, network_ids: Collection[str]) -> dict[str, list[SubnetInfo]]:
-    if not network_ids:
-        return {}
-    statement = (
-        sa.select(t.subnets)
-        .where(t.subnets.c.network_id.in_(network_ids))
-        .order_by(t.subnets.c.created_at, t.subnets.c.id)
-    )
+    c = t.subnets.c
+    found = tx.among(c.network_id, network_ids, c.created_at, c.id)
     return {
         key: [subnet_info(row) for row in rows]
-        for key, rows in grouped(tx.all(statement), "network_id").items()
+        for key, rows in grouped(found, "network_id").items()
     }
 
 
@@ -168,31 +164,45 @@ def _ports(first: int, last: int) -> str:
 # --- DHCP ---------------------------------------------------------------------------------------
 
 
+_DHCP_NETWORKS = on_host(
+    sa.select(
+        t.networks.c.id,
+        t.networks.c.project_id,
+        t.networks.c.mtu,
+        t.networks.c.admin_state_up,
+        t.networks.c.dns_domain,
+    )
+    .join(t.network_dhcp_agents, t.network_dhcp_agents.c.network_id == t.networks.c.id)
+    .join(t.agents, t.agents.c.id == t.network_dhcp_agents.c.agent_id)
+    .where(t.agents.c.host == sa.bindparam("host")),
+    t.networks.c.id,
+)
+_DHCP_PORTS = (
+    sa.select(
+        t.ports.c.id,
+        t.ports.c.network_id,
+        t.ports.c.mac_address,
+        t.ports.c.device_id,
+        t.ports.c.device_owner,
+        t.ports.c.dns_name,
+        t.ports.c.extra_dhcp_opts,
+        t.port_bindings.c.host,
+    )
+    .join(t.port_bindings, t.port_bindings.c.port_id == t.ports.c.id)
+    .where(
+        t.ports.c.network_id.in_(sa.bindparam("networks", expanding=True)),
+        t.port_bindings.c.status == ACTIVE,
+    )
+    .order_by(t.ports.c.id)
+)
+
+
 def dhcp_networks(tx: Tx, host: str, ids: Ids = None) -> tuple[DhcpNetwork, ...]:
     """Return the networks whose DHCP a host serves: five queries for any number."""
-    links, agents = t.network_dhcp_agents.c, t.agents.c
-    statement = (
-        sa.select(t.networks)
-        .join(t.network_dhcp_agents, links.network_id == t.networks.c.id)
-        .join(t.agents, agents.id == links.agent_id)
-        .where(agents.host == host)
-        .order_by(t.networks.c.id)
-    )
-    if ids is not None:
-        statement = statement.where(t.networks.c.id.in_(ids))
-    rows = tx.all(statement)
+    rows = _DHCP_NETWORKS.of(tx, host, ids)
     found = [row.id for row in rows]
     subnets = _subnets(tx, found)
-    port_rows = (
-        tx.all(
-            sa.select(t.ports, t.port_bindings.c.host)
-            .join(t.port_bindings, t.port_bindings.c.port_id == t.ports.c.id)
-            .where(t.ports.c.network_id.in_(found), t.port_bindings.c.status == "ACTIVE")
-            .order_by(t.ports.c.id)
-        )
-        if found
-        else []
-    )
+    port_rows = tx.all(_DHCP_PORTS, {"networks": found}) if found else []
     addresses = fixed_ips(tx, [row.id for row in port_rows])
     ports = grouped(port_rows, "network_id")
     domain = tx.deps.options.dns_domain.rstrip(".")

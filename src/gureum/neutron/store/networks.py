@@ -39,15 +39,14 @@ _SEGMENTS = (
 
 
 def _subnets_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[sa.Row[Any]]]:
-    if not ids:
-        return {}
-    c = t.subnets.c
-    statement = (
-        sa.select(c.id, c.network_id, c.ip_version)
-        .where(c.network_id.in_(ids))
-        .order_by(c.created_at, c.id)
-    )
-    return grouped(tx.all(statement), "network_id")
+    return grouped(tx.all(_SUBNETS, {"ids": ids}), "network_id") if ids else {}
+
+
+_SUBNETS = (
+    sa.select(t.subnets.c.id, t.subnets.c.network_id)
+    .where(t.subnets.c.network_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(t.subnets.c.created_at, t.subnets.c.id)
+)
 
 
 def views(
@@ -99,33 +98,27 @@ def _show_segments(view: View, found: Sequence[Segment]) -> None:
 
 
 def _zones(tx: Tx, ids: Sequence[str]) -> dict[str, list[str]]:
-    if not ids:
-        return {}
-    links, agents = t.network_dhcp_agents, t.agents
-    statement = (
-        sa.select(links.c.network_id, agents.c.availability_zone)
-        .join(agents, agents.c.id == links.c.agent_id)
-        .where(links.c.network_id.in_(ids))
-        .distinct()
-    )
-    return {
-        key: sorted(row.availability_zone for row in rows)
-        for key, rows in grouped(tx.all(statement), "network_id").items()
-    }
+    found: dict[str, list[str]] = {}
+    for row in tx.all(_ZONES, {"ids": ids}) if ids else ():
+        found.setdefault(row.network_id, []).append(row.availability_zone)
+    return found
+
+
+_ZONES = (
+    sa.select(t.network_dhcp_agents.c.network_id, t.agents.c.availability_zone)
+    .join(t.agents, t.agents.c.id == t.network_dhcp_agents.c.agent_id)
+    .where(t.network_dhcp_agents.c.network_id.in_(sa.bindparam("ids", expanding=True)))
+    .distinct()
+    .order_by(t.agents.c.availability_zone)
+)
 
 
 def segments_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[Segment]]:
     """Return the segments by network, in one query."""
-    if not ids:
-        return {}
-    statement = (
-        sa.select(t.segments)
-        .where(t.segments.c.network_id.in_(ids))
-        .order_by(t.segments.c.segment_index)
-    )
+    c = t.segments.c
     return {
         key: [Segment(r.network_type, r.physical_network, r.segmentation_id) for r in rows]
-        for key, rows in grouped(tx.all(statement), "network_id").items()
+        for key, rows in grouped(tx.among(c.network_id, ids, c.segment_index), "network_id").items()
     }
 
 
@@ -240,35 +233,44 @@ def allocate_segment(
 
 
 def _next_free(tx: Tx, network_type: str, span: Range) -> int | None:
-    c = t.segments.c
-    inside = sa.and_(
-        c.network_type == network_type,
-        c.physical_network == span.physical_network,
-        c.segmentation_id.between(span.first, span.last),
-    )
-    highest = tx.scalar(sa.select(sa.func.max(c.segmentation_id)).where(inside))
+    inside = {
+        "kind": network_type,
+        "physical": span.physical_network,
+        "first": span.first,
+        "last": span.last,
+    }
+    highest = tx.scalar(_HIGHEST, inside)
     if highest is None:
         return span.first
     if highest < span.last:
         return int(highest) + 1
-    if tx.scalar(sa.select(sa.func.min(c.segmentation_id)).where(inside)) > span.first:
+    if tx.scalar(_LOWEST, inside) > span.first:
         return span.first
-    other = t.segments.alias("other")
-    gap = (
-        sa.select(c.segmentation_id + 1)
-        .select_from(
-            t.segments.outerjoin(
-                other,
-                sa.and_(
-                    other.c.network_type == c.network_type,
-                    other.c.physical_network == c.physical_network,
-                    other.c.segmentation_id == c.segmentation_id + 1,
-                ),
-            )
-        )
-        .where(inside, c.segmentation_id < span.last, other.c.id.is_(None))
-        .order_by(c.segmentation_id)
-        .limit(1)
-    )
-    found = tx.scalar(gap)
+    found = tx.scalar(_GAP, inside)
     return None if found is None else int(found)
+
+
+_OTHER = t.segments.alias("other")
+_INSIDE = sa.and_(
+    t.segments.c.network_type == sa.bindparam("kind"),
+    t.segments.c.physical_network == sa.bindparam("physical"),
+    t.segments.c.segmentation_id.between(sa.bindparam("first"), sa.bindparam("last")),
+)
+_HIGHEST = sa.select(sa.func.max(t.segments.c.segmentation_id)).where(_INSIDE)
+_LOWEST = sa.select(sa.func.min(t.segments.c.segmentation_id)).where(_INSIDE)
+_GAP = (
+    sa.select(t.segments.c.segmentation_id + 1)
+    .select_from(
+        t.segments.outerjoin(
+            _OTHER,
+            sa.and_(
+                _OTHER.c.network_type == t.segments.c.network_type,
+                _OTHER.c.physical_network == t.segments.c.physical_network,
+                _OTHER.c.segmentation_id == t.segments.c.segmentation_id + 1,
+            ),
+        )
+    )
+    .where(_INSIDE, t.segments.c.segmentation_id < sa.bindparam("last"), _OTHER.c.id.is_(None))
+    .order_by(t.segments.c.segmentation_id)
+    .limit(1)
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -66,11 +67,15 @@ def update(tx: Tx, table: sa.Table, view: Mapping[str, Any], **values: Any) -> N
 
 def touch(tx: Tx, table: sa.Table, row_id: str) -> None:
     """Count up the revision of a row whose parts changed."""
-    tx.update_by(
-        table.c.id,
-        row_id,
-        revision_number=table.c.revision_number + 1,
-        updated_at=utc_now(),
+    tx.execute(_touch(table), {"row_id": row_id, "now": utc_now()})
+
+
+@cache
+def _touch(table: sa.Table) -> sa.Update:
+    return (
+        sa.update(table)
+        .where(table.c.id == sa.bindparam("row_id"))
+        .values(revision_number=table.c.revision_number + 1, updated_at=sa.bindparam("now"))
     )
 
 

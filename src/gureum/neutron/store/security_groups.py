@@ -98,9 +98,8 @@ RULE = Noun(
 
 def default_of(tx: Tx, project_id: str) -> str | None:
     """Return the id of a project's default group, if it has one."""
-    c = t.default_security_groups.c
-    found = tx.scalar(sa.select(c.security_group_id).where(c.project_id == project_id))
-    return None if found is None else str(found)
+    found = tx.by(t.default_security_groups.c.project_id, project_id)
+    return None if found is None else str(found.security_group_id)
 
 
 def worn(tx: Tx, group_id: str) -> bool:
@@ -111,12 +110,6 @@ def worn(tx: Tx, group_id: str) -> bool:
 
 def rules_of(tx: Tx, group_ids: Sequence[str]) -> dict[str, list[sa.Row[Any]]]:
     """Return the rules by group, in one query."""
-    if not group_ids:
-        return {}
     c = t.security_group_rules.c
-    statement = (
-        sa.select(t.security_group_rules)
-        .where(c.security_group_id.in_(group_ids))
-        .order_by(c.security_group_id, c.id)
-    )
-    return grouped(tx.all(statement), "security_group_id")
+    found = tx.among(c.security_group_id, group_ids, c.security_group_id, c.id)
+    return grouped(found, "security_group_id")

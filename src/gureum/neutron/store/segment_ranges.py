@@ -69,8 +69,7 @@ def choices(tx: Tx, network_type: str, project_id: str, configured: Sequence[Ran
 
     What is set aside for other projects is cut out.
     """
-    c = t.segment_ranges.c
-    rows = tx.all(sa.select(t.segment_ranges).where(c.network_type == network_type).order_by(c.id))
+    rows = tx.among(t.segment_ranges.c.network_type, [network_type], t.segment_ranges.c.id)
     if not rows:
         return list(configured)
     own = [_range(row) for row in rows if not row.shared and row.project_id == project_id]
