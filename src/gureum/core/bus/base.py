@@ -41,6 +41,8 @@ MAX_WAITING = 2000
 """Requests that may wait for a worker of one service before new ones are refused as busy."""
 REMEMBERED = 512
 """Answers kept so that a repeated message gets the same one."""
+_FORGET_AT_MOST = 2
+"""How many are looked at for each new one: more than come, so that what is due goes in the end."""
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True, tag="q"):
@@ -175,9 +177,14 @@ class Service:
     def _remember(self, request_id: str, delivery: Delivery) -> None:
         self._seen[request_id] = _Seen(delivery.deadline, delivery.reply_to)
         now = time.monotonic()
-        for old_id, old in list(self._seen.items())[: max(0, len(self._seen) - REMEMBERED)]:
-            if old.reply is not None or old.deadline < now:
-                del self._seen[old_id]
+        for _ in range(_FORGET_AT_MOST):
+            if len(self._seen) <= REMEMBERED:
+                return
+            oldest_id, oldest = next(iter(self._seen.items()))
+            if oldest.reply is not None or oldest.deadline < now:
+                del self._seen[oldest_id]
+            else:  # it is being worked on: look at those behind it first
+                self._seen.move_to_end(oldest_id)
 
     def _work(self, delivery: Delivery) -> None:
         request = delivery.request
