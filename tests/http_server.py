@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class HttpServer:
     """Answers by a class of handlers, to which it is known as `world`."""
 
-    def __init__(self, handler):
+    def __init__(self, handler, address="127.0.0.1", port=0):
         bound = type(handler.__name__, (handler,), {"world": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), bound)
+        self._server = ThreadingHTTPServer((address, port), bound)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()

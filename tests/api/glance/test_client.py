@@ -6,11 +6,9 @@ import time
 
 import httpx
 import pytest
+from glance_port import served
 
 from gureum.core.http.client import HttpClient
-from gureum.core.http.edge import App, Pools
-from gureum.core.listen import HttpListeners
-from gureum.core.metrics import Metrics
 from gureum.glance.client import GlanceClient, ImageMissing, ImageRefused
 
 
@@ -34,17 +32,8 @@ class FixedSession:
 
 @pytest.fixture
 def base(cloud):
-    pools = Pools(2, 4)
-    listeners = HttpListeners(Metrics("test"), dict, drain_s=1)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    listeners.mount("glance-api", "127.0.0.1", port, App(cloud.dispatcher, pools))
-    listeners.open()
-    listeners.serve()
-    yield f"http://127.0.0.1:{port}"
-    listeners.drain()
-    pools.close()
+    with served(cloud) as url:
+        yield url
 
 
 def test_client_shows_and_reads_an_image(cloud, base):

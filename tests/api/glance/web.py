@@ -13,7 +13,7 @@ class Web(HttpServer):
         self.moved = {}
         self.cut = set()
         self.asked = []
-        super().__init__(_Handler)
+        super().__init__(_Handler, address, port)
 
     def url(self, path, host="images.example.org"):
         return f"http://{host}:{self.port}{path}"
