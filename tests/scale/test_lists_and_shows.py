@@ -17,6 +17,7 @@ from growth import NOVA, PLACEMENT, SETTINGS, Growing
 from incloud import APIS, InCloud
 
 from gureum import components
+from gureum.core.http.kept import KeptAnswers
 
 pytestmark = pytest.mark.slow
 
@@ -182,7 +183,8 @@ class Cloud:
             "imageRef": image,
             "networks": [{"uuid": net.network_id}],
         }
-        subnet = {"network_id": ids["network_id"], "ip_version": 4, "cidr": f"10.77.{next(self._third)}.0/24"}
+        cidr = f"10.77.{next(self._third)}.0/24"
+        subnet = {"network_id": ids["network_id"], "ip_version": 4, "cidr": cidr}
         allocation = {
             "allocations": {ids["uuid"]: {"resources": {"VCPU": 1}}},
             "project_id": self.cloud.project_id,
@@ -217,8 +219,12 @@ def _effort(one: Asked) -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
-    """Every GET at both sizes, and the cloud."""
-    with InCloud(tmp_path_factory.mktemp("scale"), names=APIS, extra=SETTINGS) as made:
+    """Every GET at both sizes, and the cloud. No answer is given again: what is counted is making it."""
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        InCloud(tmp_path_factory.mktemp("scale"), names=APIS, extra=SETTINGS) as made,
+    ):
+        patched.setattr(KeptAnswers, "find", lambda kept, key: None)
         cloud = Cloud(made)
         cloud.growing.grow(SMALL)
         small = cloud.ask_all()

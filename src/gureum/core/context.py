@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,21 @@ class Context:
         return (
             f"Context(request_id={self.request_id!r}, user_id={self.user_id!r}, scope={self.scope!r},"
             f" project_id={self.project_id!r}, roles={self.roles!r})"
+        )
+
+    @property
+    def caller(self) -> tuple[Any, ...]:
+        """Everything that decides what the caller may do and see, to compare callers by."""
+        return (
+            self.user_id,
+            self.project_id,
+            self.domain_id,
+            self.user_domain_id,
+            self.project_domain_id,
+            self.system,
+            self.roles,
+            self.service_roles,
+            self.is_admin_project,
         )
 
     def for_request(

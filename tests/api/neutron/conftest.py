@@ -13,6 +13,7 @@ from databases import fresh
 from gureum.core.context import Context
 from gureum.core.db import Database
 from gureum.core.http.dispatch import Dispatcher
+from gureum.core.http.kept import KeptAnswers
 from gureum.core.http.messages import Request
 from gureum.core.policy import Policy
 from gureum.core.spec import Unauthorized
@@ -168,8 +169,9 @@ def cloud() -> Cloud:
 
 
 @pytest.fixture
-def queries(cloud: Cloud) -> Callable[[str], int]:
-    """Count the SQL statements of a GET."""
+def queries(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
+    """Count the SQL statements of a GET that is answered anew."""
+    monkeypatch.setattr(KeptAnswers, "find", lambda kept, key: None)
 
     def count(path: str) -> int:
         seen: list[str] = []

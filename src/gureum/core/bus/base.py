@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from gureum.core import log, trace
+from gureum.core import log, reading, trace
 from gureum.core.bus.contract import (
     AgentBusy,
     AgentError,
@@ -339,6 +339,7 @@ def _remote(
 
     def ask(_self: object, *args: Any, **kwargs: Any) -> Any:
         assert_no_transaction(name)
+        reading.elsewhere()
         if method.kind == "cast" or not trace.exports():
             return carry(args, kwargs)
         with trace.Span(trace.ASK, name, LOG):

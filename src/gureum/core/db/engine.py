@@ -14,13 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool, StaticPool
 
-from gureum.core import guard
+from gureum.core import guard, reading
 from gureum.core.db.errors import CommitUnknown, Conflict, DatabaseError, Stale, Unavailable
 from gureum.core.guard import assert_no_transaction, in_transaction
 
@@ -240,6 +240,9 @@ class Database:
         self.kind = self.url.get_backend_name()
         self.deps: Any = None
         self._writer = threading.RLock()
+        self._looker: PoolProxiedConnection | None = None  # sees the commits of all others
+        self._looking = threading.Lock()
+        self._commits = 0
         self._engine = self._make_engine(pool_size, busy_timeout_s)
         self.memory = self.kind == "sqlite" and self.url.database in (None, "", ":memory:")
 
@@ -286,9 +289,30 @@ class Database:
         """The engine, for migrations and tests."""
         return self._engine
 
+    def version(self) -> int | None:
+        """Return a number that differs once anybody has committed a change.
+
+        None on a server, where a look costs a round trip.
+        """
+        if self.kind != "sqlite":
+            return None
+        if self.memory:
+            return self._commits
+        try:
+            with self._looking:
+                if self._looker is None:
+                    self._looker = self._engine.raw_connection()
+                    self._looker.detach()
+                looker = cast(sqlite3.Connection, self._looker.dbapi_connection)
+                row = looker.execute("PRAGMA data_version").fetchone()
+        except (sqlite3.Error, exc.DBAPIError):
+            return None
+        return int(row[0])
+
     @contextlib.contextmanager
     def read(self) -> Iterator[Tx]:
         """Open a transaction that sees one consistent state and writes nothing."""
+        reading.read(self)
         with self._begin("BEGIN" if self.kind == "sqlite" else None, writable=False) as tx:
             yield tx
 
@@ -304,8 +328,12 @@ class Database:
                 yield tx
             self._run_after(tx)
             return
-        with self._writer, self._begin("BEGIN IMMEDIATE", writable=True) as tx:
-            yield tx
+        with self._writer:
+            try:
+                with self._begin("BEGIN IMMEDIATE", writable=True) as tx:
+                    yield tx
+            finally:
+                self._commits += 1
         self._run_after(tx)
 
     @staticmethod
@@ -384,4 +412,8 @@ class Database:
 
     def close(self) -> None:
         """Close every idle connection."""
+        with self._looking:
+            if self._looker is not None:
+                self._looker.close()
+                self._looker = None
         self._engine.dispose()

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
-from gureum.core import log, trace
+from gureum.core import log, reading, trace
 from gureum.core.guard import assert_no_transaction
 from gureum.core.http.dispatch import Dispatcher
 from gureum.core.http.messages import Request
@@ -108,6 +108,7 @@ class HttpClient:
         dispatcher = self._local.get(_place(url))
         if dispatcher is not None:
             return _dispatch(dispatcher, method, url, sent, body)
+        reading.elsewhere()
         import httpx  # where everything is in one process, nothing is called over a socket
 
         tries = attempts if method in ("GET", "PUT", "DELETE", "HEAD") else 1
@@ -126,6 +127,7 @@ class HttpClient:
         import httpx
 
         assert_no_transaction(f"GET {url}")
+        reading.elsewhere()
         try:
             sent = {**trace.headers(), **(headers or {})}
             with self._remote.stream("GET", url, headers=sent) as answer:

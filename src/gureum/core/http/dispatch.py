@@ -9,17 +9,18 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 import msgspec
 
-from gureum.core import log, trace
+from gureum.core import log, reading, trace
 from gureum.core.context import Context, anonymous, log_ids, new_request_id
 from gureum.core.db import CommitUnknown, Database, Stale, Unavailable
 from gureum.core.db import Conflict as RowConflict
+from gureum.core.http.kept import Kept, KeptAnswers
 from gureum.core.http.messages import Request, Response
 from gureum.core.http.routes import Match, Routes
 from gureum.core.policy.rules import Policy
@@ -128,6 +129,7 @@ class Dispatcher:
         )
         brief = (op.name for op in service.operations if self._is_brief(op))
         self._cost_s = dict.fromkeys(brief, 4 * _BRIEF_S)
+        self._kept = KeptAnswers()
         self._spans = log.get(f"gureum.{service.name}.api")
         self._routes = Routes(
             [(service.prefix, op) for op in service.operations]
@@ -166,10 +168,13 @@ class Dispatcher:
         first = operations[0]
         if first.at_once is not None and first.at_once(self.deps, request.headers):
             return _AT_ONCE
-        if self._cost_s.get(first.name, _BRIEF_S) < _BRIEF_S and self._knows(
+        brief = self._cost_s.get(first.name, _BRIEF_S) < _BRIEF_S
+        if (brief or first.kept) and self._knows(
             request.headers.get("x-auth-token"), request.headers.get("x-service-token")
         ):
-            return _AT_ONCE
+            request.kept = self._recall(request, operations) if first.kept else None
+            if brief or request.kept is not None:
+                return _AT_ONCE
         slow = any(op.waits for op in operations)
         upload = any(op.upload for op in operations)
         return Needs(slow, upload, False) if slow or upload else _SHORT
@@ -275,7 +280,28 @@ class Dispatcher:
         if op.policy not in (PUBLIC,) and ctx.user_id is None:
             raise Unauthorized()
         request.operation = op.name
-        return self._run(request, op, version, ctx, tuple(map(unquote, match.values)), body)
+        values = tuple(map(unquote, match.values))
+        if not op.kept or ctx.if_match is not None:
+            return self._run(request, op, version, ctx, values, body)
+        key = _key(request, op, version, ctx)
+        kept = request.kept or self._kept.find(key)
+        if kept is not None:
+            return kept.again()
+        with reading.noted() as read:
+            response = self._run(request, op, version, ctx, values, body)
+        self._kept.keep(key, response, read)
+        return response
+
+    def _recall(self, request: Request, operations: Sequence[Operation]) -> Kept | None:
+        """Return the answer from before that a request will get, unless its turn shows otherwise."""
+        try:
+            version = self._version(request, [])
+            op = next((op for op in operations if op.active(version)), None)
+            if op is None or not op.kept:
+                return None
+            return self._kept.find(_key(request, op, version, self._context(request, "", None, op)))
+        except ApiError:
+            return None
 
     def _version(self, request: Request, headers: list[tuple[str, str]]) -> Version:
         if self.service.versions is None:
@@ -525,6 +551,11 @@ def _rule(op: Operation, ctx: Context, loaded: Any, query: Any, new: Any) -> str
     if op.rule is None:
         return op.policy
     return op.rule(ctx, loaded, query if op.request is None else new)
+
+
+def _key(request: Request, op: Operation, version: Version, ctx: Context) -> Hashable:
+    """Return all that an answer depends on besides what it is read from."""
+    return op.name, version, request.path, tuple(request.query), ctx.base_url, ctx.caller
 
 
 def _given(request: Request, op: Operation, query: Any, new: Any) -> tuple[Any, ...]:

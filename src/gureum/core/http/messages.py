@@ -44,6 +44,8 @@ class Request:
     peer: str = ""
     route: Any = None
     """What the dispatcher found for the path when it was asked where the request belongs."""
+    kept: Any = None
+    """An answer from before that still holds, found when the dispatcher was asked the same."""
     operation: str = "unmatched"
     """The declared name of what is asked for, once it is known; metrics and traces name it."""
 

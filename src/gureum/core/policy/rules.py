@@ -76,7 +76,7 @@ class Policy:
         if not self._pure:
             return self._decide(rule, ctx, known)
         # types too: True equals 1 as a key, but not as the text that a check compares
-        key = (rule, _who(ctx), tuple(known.items()), tuple(map(type, known.values())))
+        key = (rule, ctx.caller, tuple(known.items()), tuple(map(type, known.values())))
         decided = self._decided
         try:
             found = decided.get(key)
@@ -109,21 +109,6 @@ class Policy:
         """Refuse a caller who does not pass. Raises: PolicyForbidden."""
         if not self.allows(rule, ctx, target):
             raise PolicyForbidden(rule=rule)
-
-
-def _who(ctx: Context) -> tuple[Any, ...]:
-    """Return everything that `credentials` tells, to compare callers by."""
-    return (
-        ctx.user_id,
-        ctx.project_id,
-        ctx.domain_id,
-        ctx.user_domain_id,
-        ctx.project_domain_id,
-        ctx.system,
-        ctx.roles,
-        ctx.service_roles,
-        ctx.is_admin_project,
-    )
 
 
 def credentials(ctx: Context) -> dict[str, Any]:

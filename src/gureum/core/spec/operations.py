@@ -105,6 +105,7 @@ class Operation:
     headers: tuple[str, ...]
     rule: Callable[..., str] | None = None
     at_once: Callable[..., bool] | None = None
+    kept: bool = False
 
     def active(self, version: Version) -> bool:
         """Whether the operation exists at a version."""
@@ -145,6 +146,7 @@ def operation(
     headers: Sequence[str] = (),
     rule: Callable[..., str] | None = None,
     at_once: Callable[..., bool] | None = None,
+    kept: bool = False,
 ) -> Callable[[Callable[..., Any]], Operation]:
     """Declare an API call.
 
@@ -159,12 +161,15 @@ def operation(
     the service's databases.
     at_once: `at_once(deps, headers)`; True when this request will touch neither database nor network, so
     that it is answered without a thread.
+    kept: the answer comes from databases alone, and may be given again while they do not change.
     headers: request headers (lower case) that the handler is handed last, as a dict; "*" alone means all of
     them, and the address of the sender as ":peer".
     media: accepted content types of the body. A policy is a rule name, PUBLIC or TOKEN.
     """
     if not policy:
         raise ValueError(f"{method} {path} has no policy rule")
+    if kept and (method != "GET" or headers):
+        raise ValueError(f"{method} {path} cannot be kept: it changes something, or reads headers")
 
     def declare(handler: Callable[..., Any]) -> Operation:
         text = inspect.getdoc(handler) or ""
@@ -204,6 +209,7 @@ def operation(
             headers=tuple(headers),
             rule=rule,
             at_once=at_once,
+            kept=kept,
         )
 
     return declare

@@ -81,6 +81,7 @@ def create_image(ctx: Context, deps: Deps, new: ImageCreate) -> Any:
     query=ImageQuery,
     items=ImageView,
     response_wrap="images",
+    kept=True,
 )
 def list_images(ctx: Context, tx: Tx, query: ImageQuery) -> Any:
     """List images: the project's own, public ones, and accepted shared ones, unless filters say else."""
@@ -125,6 +126,7 @@ def _link(ctx: Context, pairs: list[tuple[str, str]]) -> str:
     target=image_target,
     response=ImageView,
     errors=(ImageNotFound,),
+    kept=True,
 )
 def show_image(ctx: Context, tx: Tx, image: Image) -> Any:
     """Show an image."""

@@ -97,6 +97,7 @@ def add_member(ctx: Context, tx: Tx, image: Image, new: MemberCreate) -> Any:
     items=MemberView,
     response_wrap="members",
     errors=(ImageNotFound,),
+    kept=True,
 )
 def list_members(ctx: Context, tx: Tx, image: Image) -> Any:
     """List the members of an image; a member sees only itself."""
@@ -115,6 +116,7 @@ def list_members(ctx: Context, tx: Tx, image: Image) -> Any:
     target=_member_target,
     response=MemberView,
     errors=(ImageNotFound, MemberNotFound),
+    kept=True,
 )
 def show_member(ctx: Context, tx: Tx, target: _Membership) -> Any:
     """Show a member of an image."""

@@ -108,6 +108,7 @@ def _insert_region(tx: Tx, new: RegionChange, region_id: str) -> Any:
     items=Region,
     response_wrap="regions",
     target=_target,
+    kept=True,
 )
 def list_regions(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     """List regions."""
@@ -125,6 +126,7 @@ def list_regions(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     load=_load_region,
     target=_target,
     errors=(Missing,),
+    kept=True,
 )
 def show_region(ctx: Context, tx: Tx, region: Any) -> Any:
     """Show a region."""
@@ -246,6 +248,7 @@ def create_service(ctx: Context, tx: Tx, new: ServiceCreate) -> Any:
     items=CatalogService,
     response_wrap="services",
     target=_target,
+    kept=True,
 )
 def list_services(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     """List services."""
@@ -263,6 +266,7 @@ def list_services(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     load=_load_service,
     target=_target,
     errors=(Missing,),
+    kept=True,
 )
 def show_service(ctx: Context, tx: Tx, service: Any) -> Any:
     """Show a service."""
@@ -402,6 +406,7 @@ def create_endpoint(ctx: Context, tx: Tx, new: EndpointCreate) -> Any:
     items=Endpoint,
     response_wrap="endpoints",
     target=_target,
+    kept=True,
 )
 def list_endpoints(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     """List endpoints."""
@@ -419,6 +424,7 @@ def list_endpoints(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     load=_load_endpoint,
     target=_target,
     errors=(Missing,),
+    kept=True,
 )
 def show_endpoint(ctx: Context, tx: Tx, endpoint: Any) -> Any:
     """Show an endpoint."""

@@ -80,6 +80,7 @@ def create_domain(ctx: Context, tx: Tx, new: DomainCreate) -> Any:
     items=Domain,
     response_wrap="domains",
     target=lambda ctx, loaded, new: {"target.domain.id": ctx.domain_id},
+    kept=True,
 )
 def list_domains(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     """List domains; a domain's reader sees that one."""
@@ -101,6 +102,7 @@ def list_domains(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     target=_target,
     response_wrap="domain",
     errors=(Missing,),
+    kept=True,
 )
 def show_domain(ctx: Context, tx: Tx, domain: Any) -> Any:
     """Show a domain."""

@@ -97,6 +97,7 @@ def create_group(ctx: Context, tx: Tx, new: GroupCreate) -> Any:
     target=lambda ctx, loaded, new: {"target.domain_id": ctx.domain_id},
     manual=True,
     errors=(ServiceUnavailable,),
+    kept=True,
 )
 def list_groups(ctx: Context, deps: Deps, query: ListQuery) -> Any:
     """List groups; a domain's reader sees that domain's. A directory is asked for its own groups."""
@@ -130,6 +131,7 @@ def _list_groups(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     load=_load,
     target=_target,
     errors=(Missing,),
+    kept=True,
 )
 def show_group(ctx: Context, tx: Tx, group: Any) -> Any:
     """Show a group."""

@@ -144,6 +144,7 @@ def create_project(ctx: Context, tx: Tx, new: ProjectCreate) -> Any:
     items=Project,
     response_wrap="projects",
     target=lambda ctx, loaded, new: {"target.domain_id": ctx.domain_id},
+    kept=True,
 )
 def list_projects(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     """List projects; a domain's reader sees that domain's."""
@@ -192,6 +193,7 @@ def _tag_conditions(query: ListQuery) -> list[sa.ColumnElement[bool]]:
     load=_load_any,
     target=target,
     errors=(Missing,),
+    kept=True,
 )
 def show_project(ctx: Context, tx: Tx, project: Any, query: ProjectQuery) -> Any:
     """Show a project, on demand with its parents and children; in lists those that one has a role in."""

@@ -120,6 +120,7 @@ def create_role(ctx: Context, tx: Tx, new: RoleCreate) -> Any:
     items=Role,
     response_wrap="roles",
     target=_target,
+    kept=True,
 )
 def list_roles(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     """List roles: the global ones, or with `domain_id` a domain's own."""
@@ -142,6 +143,7 @@ def list_roles(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     rule=_rule("get"),
     target=_target,
     errors=(Missing,),
+    kept=True,
 )
 def show_role(ctx: Context, tx: Tx, role: Any) -> Any:
     """Show a role."""

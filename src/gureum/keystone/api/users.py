@@ -158,6 +158,7 @@ def create_user(ctx: Context, deps: Deps, new: UserCreate) -> Any:
     target=lambda ctx, loaded, new: {"target.domain_id": ctx.domain_id},
     manual=True,
     errors=(ServiceUnavailable,),
+    kept=True,
 )
 def list_users(ctx: Context, deps: Deps, query: ListQuery) -> Any:
     """List users; a domain's reader sees that domain's. A directory is asked for its own users."""
@@ -194,6 +195,7 @@ def _list_users(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     manual=True,
     waits=False,
     errors=(Missing,),
+    kept=True,
 )
 def show_user(ctx: Context, deps: Deps, user: Any) -> Any:
     """Show a user."""

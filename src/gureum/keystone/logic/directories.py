@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from gureum.core import log
+from gureum.core import log, reading
 from gureum.core.db import Conflict, Database, Tx
 from gureum.core.db.engine import assert_no_transaction
 from gureum.core.db.types import utc_now
@@ -223,6 +223,7 @@ class Directories:
     def _ask(self, domain_id: str, work: Callable[[], Any]) -> Any:
         """Ask a directory. Raises: ServiceUnavailable."""
         assert_no_transaction("directory")
+        reading.elsewhere()
         if self._away.get(domain_id, 0.0) > time.monotonic():
             raise ServiceUnavailable(_AWAY)
         try:

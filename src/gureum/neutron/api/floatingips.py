@@ -102,6 +102,7 @@ def create_floatingip(ctx: Context, tx: Tx, body: Any) -> Any:
     query=ListQuery,
     items=FloatingIp,
     response_wrap="floatingips",
+    kept=True,
 )
 def list_floatingips(ctx: Context, tx: Tx, query: Any) -> Page:
     """List floating IPs."""
@@ -118,6 +119,7 @@ def list_floatingips(ctx: Context, tx: Tx, query: Any) -> Page:
     response=FloatingIp,
     response_wrap="floatingip",
     errors=(FloatingIPNotFound,),
+    kept=True,
 )
 def show_floatingip(ctx: Context, tx: Tx, floatingip: View, query: Any) -> View:
     """Show a floating IP."""

@@ -151,6 +151,7 @@ def create_network(ctx: Context, tx: Tx, body: Any) -> Any:
     query=ListQuery,
     items=Network,
     response_wrap="networks",
+    kept=True,
 )
 def list_networks(ctx: Context, tx: Tx, query: Any) -> Page:
     """List networks."""
@@ -167,6 +168,7 @@ def list_networks(ctx: Context, tx: Tx, query: Any) -> Page:
     response=Network,
     response_wrap="network",
     errors=(NetworkNotFound,),
+    kept=True,
 )
 def show_network(ctx: Context, tx: Tx, network: View, query: Any) -> View:
     """Show a network."""

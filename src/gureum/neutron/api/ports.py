@@ -342,7 +342,7 @@ def create_port(ctx: Context, tx: Tx, body: Any) -> Any:
     return create_all(ctx, tx, body, "port", "ports", Port, _make)
 
 
-@operation("GET", "/ports", policy="get_port", query=ListQuery, items=Port, response_wrap="ports")
+@operation("GET", "/ports", policy="get_port", query=ListQuery, items=Port, response_wrap="ports", kept=True)
 def list_ports(ctx: Context, tx: Tx, query: Any) -> Page:
     """List ports."""
     return list_page(ctx, tx, PORT, query)
@@ -358,6 +358,7 @@ def list_ports(ctx: Context, tx: Tx, query: Any) -> Page:
     response=Port,
     response_wrap="port",
     errors=(PortNotFound,),
+    kept=True,
 )
 def show_port(ctx: Context, tx: Tx, port: View, query: Any) -> View:
     """Show a port."""

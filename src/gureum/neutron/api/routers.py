@@ -180,7 +180,7 @@ def create_router(ctx: Context, tx: Tx, body: Any) -> Any:
 
 
 @operation(
-    "GET", "/routers", policy="get_router", query=ListQuery, items=Router, response_wrap="routers"
+    "GET", "/routers", policy="get_router", query=ListQuery, items=Router, response_wrap="routers", kept=True
 )
 def list_routers(ctx: Context, tx: Tx, query: Any) -> Page:
     """List routers."""
@@ -197,6 +197,7 @@ def list_routers(ctx: Context, tx: Tx, query: Any) -> Page:
     response=Router,
     response_wrap="router",
     errors=(RouterNotFound,),
+    kept=True,
 )
 def show_router(ctx: Context, tx: Tx, router: View, query: Any) -> View:
     """Show a router."""

@@ -166,6 +166,7 @@ def create_security_group(ctx: Context, tx: Tx, body: Any) -> Any:
     response_wrap="security_groups",
     manual=True,
     waits=False,
+    kept=True,
 )
 def list_security_groups(ctx: Context, deps: Deps, query: Any) -> Page:
     """List security groups; the caller's own project gets its default group now at the latest."""
@@ -188,6 +189,7 @@ def list_security_groups(ctx: Context, deps: Deps, query: Any) -> Page:
     response=SecurityGroup,
     response_wrap="security_group",
     errors=(SecurityGroupNotFound,),
+    kept=True,
 )
 def show_security_group(ctx: Context, tx: Tx, group: View, query: Any) -> View:
     """Show a security group."""
@@ -284,6 +286,7 @@ def _check_bulk(new: Any) -> None:
     query=ListQuery,
     items=Rule,
     response_wrap="security_group_rules",
+    kept=True,
 )
 def list_security_group_rules(ctx: Context, tx: Tx, query: Any) -> Page:
     """List security group rules."""
@@ -300,6 +303,7 @@ def list_security_group_rules(ctx: Context, tx: Tx, query: Any) -> Page:
     response=Rule,
     response_wrap="security_group_rule",
     errors=(SecurityGroupRuleNotFound,),
+    kept=True,
 )
 def show_security_group_rule(ctx: Context, tx: Tx, rule: View, query: Any) -> View:
     """Show a security group rule."""

@@ -194,6 +194,7 @@ def create_subnet(ctx: Context, tx: Tx, body: Any) -> Any:
     query=ListQuery,
     items=Subnet,
     response_wrap="subnets",
+    kept=True,
 )
 def list_subnets(ctx: Context, tx: Tx, query: Any) -> Page:
     """List subnets."""
@@ -210,6 +211,7 @@ def list_subnets(ctx: Context, tx: Tx, query: Any) -> Page:
     response=Subnet,
     response_wrap="subnet",
     errors=(SubnetNotFound,),
+    kept=True,
 )
 def show_subnet(ctx: Context, tx: Tx, subnet: View, query: Any) -> View:
     """Show a subnet."""

@@ -174,6 +174,7 @@ def _page(ctx: Context, tx: Tx, query: FlavorQuery) -> Page:
     items=FlavorBrief,
     response_wrap="flavors",
     errors=(MarkerNotFound, Bad),
+    kept=True,
 )
 def list_flavors(ctx: Context, tx: Tx, query: FlavorQuery) -> Page:
     """List the flavors that the project may use."""
@@ -188,6 +189,7 @@ def list_flavors(ctx: Context, tx: Tx, query: FlavorQuery) -> Page:
     items=FlavorShown,
     response_wrap="flavors",
     errors=(MarkerNotFound, Bad),
+    kept=True,
 )
 def list_flavors_detail(ctx: Context, tx: Tx, query: FlavorQuery) -> Page:
     """List the flavors that the project may use, with details."""
@@ -202,6 +204,7 @@ def list_flavors_detail(ctx: Context, tx: Tx, query: FlavorQuery) -> Page:
     response=FlavorShown,
     response_wrap="flavor",
     errors=(FlavorNotFound,),
+    kept=True,
 )
 def show_flavor(ctx: Context, tx: Tx, flavor: Flavor) -> Any:
     """Show a flavor."""

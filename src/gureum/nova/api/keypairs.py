@@ -109,6 +109,7 @@ def _allow(ctx: Context, deps: Deps, rule: str, user_id: str) -> None:
     items=KeypairItem,
     response_wrap="keypairs",
     errors=(MarkerNotFound,),
+    kept=True,
 )
 def list_keypairs(ctx: Context, tx: Tx, query: KeypairQuery) -> Page:
     """List the caller's key pairs."""
@@ -127,6 +128,7 @@ def list_keypairs(ctx: Context, tx: Tx, query: KeypairQuery) -> Page:
     response=KeypairShown,
     response_wrap="keypair",
     errors=(KeypairNotFound,),
+    kept=True,
 )
 def show_keypair(ctx: Context, tx: Tx, name: str, query: OwnerQuery) -> Any:
     """Show a key pair."""

@@ -91,6 +91,7 @@ def create_server(ctx: Context, deps: Deps, new: ServerCreate) -> Any:
     manual=True,
     waits=False,
     errors=(Bad, MarkerNotFound),
+    kept=True,
 )
 def list_servers(ctx: Context, deps: Deps, query: ServerQuery) -> Page:
     """List servers."""
@@ -108,6 +109,7 @@ def list_servers(ctx: Context, deps: Deps, query: ServerQuery) -> Page:
     response_wrap="servers",
     manual=True,
     errors=(Bad, MarkerNotFound),
+    kept=True,
 )
 def list_servers_detail(ctx: Context, deps: Deps, query: ServerQuery) -> Page:
     """List servers with details."""
@@ -133,6 +135,7 @@ def show(ctx: Context, deps: Deps, server: Server) -> dict[str, Any]:
     response_wrap="server",
     manual=True,
     errors=(ServerNotFound,),
+    kept=True,
 )
 def show_server(ctx: Context, deps: Deps, server: Server) -> Any:
     """Show a server."""
