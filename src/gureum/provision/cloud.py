@@ -426,7 +426,8 @@ def _resources(cloud: Cloud, progress: Progress) -> str:
     try:
         done = []
         if api.has("compute"):
-            done.append(f"{seed.make_flavors(api)} flavors")
+            flavors = seed.make_flavors(api)
+            done.append("1 flavor" if flavors == 1 else f"{flavors} flavors")
         if api.has("network"):
             made = seed.make_public_network(api, cloud.outside, "physnet1")
             done.append("network public" if made else "0 networks")

@@ -221,6 +221,7 @@ class Supervisor:
     def _reap(self) -> None:
         for slot in self._slots:
             if slot.process is not None and slot.process.poll() is not None:
+                _end_rest(slot)
                 code = slot.process.returncode
                 what = f"signal {-code}" if code < 0 else f"code {code}"
                 if slot.child.once and code == 0:
@@ -269,6 +270,7 @@ class Supervisor:
             say("killed, it did not stop in time", name=slot.child.name)
             process.kill()
             process.wait()
+        _end_rest(slot)
         slot.process = None
         Path(slot.child.ready_file).unlink(missing_ok=True)
         say("stopped", name=slot.child.name)
@@ -284,6 +286,17 @@ class Supervisor:
             temporary.write_bytes(data)
             os.replace(temporary, path)
             self._shown = data
+
+
+def _end_rest(slot: _Slot) -> None:
+    """Kill what a daemon's first process left behind, such as the broker under a shell that was killed.
+
+    It would hold the ports and the data of the next one. What our own components start (dnsmasq,
+    haproxy, guests) goes on without them.
+    """
+    if slot.process is not None and not slot.child.own:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(slot.process.pid, signal.SIGKILL)
 
 
 def say(what: str, **fields: str) -> None:

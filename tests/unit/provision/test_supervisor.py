@@ -146,3 +146,28 @@ def test_child_waits_for_those_it_needs_and_a_task_is_done_once(run_dir: Path):
     wait_for(lambda: states(run_dir).get("api") == "running")
     assert supervisor.stop(run_dir)
     assert (run_dir / "api.journal").read_text().endswith("stop\n")
+
+
+def test_what_a_killed_daemon_left_behind_is_ended_before_its_next_start(run_dir: Path):
+    """As under RabbitMQ's shell: the broker itself would live on, with the ports of the next one."""
+    script = f"sleep 600 & echo $! >>{run_dir}/rest; touch {run_dir}/d.ready; wait"
+    argv = ["sh", "-c", script]
+    daemon = Child("d", argv, str(run_dir / "d.log"), str(run_dir / "d.ready"), own=False)
+    begin(run_dir, daemon)
+    wait_for(lambda: states(run_dir) == {"d": "running"})
+    first = status(run_dir).children[0].pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: status(run_dir).children[0].pid not in (None, first))
+    wait_for(lambda: len((run_dir / "rest").read_text().split()) == 2)
+    supervisor.stop(run_dir)
+    for pid in (run_dir / "rest").read_text().split():
+        wait_for(lambda pid=pid: not lives(int(pid)))
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that nobody reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
