@@ -234,7 +234,7 @@ def _cards(cell: Database, numbers: Sequence[int], nets: Sequence[Net], each: in
     _write(cell, v.server_nics, (
         {"server_id": identity("server", i), "port_id": identity("port", j), "position": k,
          "network_id": net.network_id, "network_label": "bench", "mac": mac(j), "spec": {},
-         "updated_at": now}
+         "security_groups": [{"id": net.group_id, "name": "bench"}], "updated_at": now}
         for i, k, j, net in spots
     ))  # fmt: skip
     _write(cell, v.server_addresses, (

@@ -207,6 +207,14 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """A security group that a port wears."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Nic:
     """One port of a server as Neutron said last; `spec` is the agent contract's PortSpec as builtins.
 
@@ -221,6 +229,7 @@ class Nic:
     keep: bool = False
     spec: dict[str, object] = field(default_factory=dict)
     addresses: tuple[Address, ...] = ()
+    groups: tuple[Group, ...] = ()
 
 
 def host_id(project_id: str, host: str | None) -> str:

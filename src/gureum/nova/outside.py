@@ -126,21 +126,14 @@ class Networks(Protocol):
         """Return the ports of the ids that the caller can see."""
         ...
 
-    def ports_of_servers(
-        self, ctx: Context, server_ids: Sequence[str], *, grouped: bool = False
-    ) -> list[PortFacts]:
-        """Return the ports whose device is one of the servers; with `grouped` no more than groups."""
+    def ports_of_servers(self, ctx: Context, server_ids: Sequence[str]) -> list[PortFacts]:
+        """Return the ports whose device is one of the servers."""
         ...
 
     def groups(
-        self,
-        ctx: Context,
-        project_id: str | None = None,
-        ids: Sequence[str] | None = None,
-        *,
-        named: bool = False,
+        self, ctx: Context, project_id: str | None = None, ids: Sequence[str] | None = None
     ) -> list[GroupFacts]:
-        """Return the security groups of a project, or of the ids; with `named` no more than names."""
+        """Return the security groups of a project, or of the ids."""
         ...
 
     def set_port_groups(self, ctx: Context, port_id: str, group_ids: Sequence[str]) -> None:
@@ -160,8 +153,6 @@ _FIELDS = {
     "security-groups": ("id", "name", "project_id", "description", "security_group_rules"),
 }  # fmt: skip
 """What is read of each noun: the network service looks up no more."""
-_NAMES = ("id", "name", "project_id")
-_GROUPED = ("id", "network_id", "device_id", "security_groups")
 
 
 def _json(reply: HttpReply, what: str) -> Any:
@@ -232,11 +223,11 @@ class NeutronNetworks:
         return [] if body is None else list(body[noun.replace("-", "_")])
 
     def _by_ids(
-        self, ctx: Context, noun: str, key: str, ids: Sequence[str], **more: Any
+        self, ctx: Context, noun: str, key: str, ids: Sequence[str]
     ) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for start in range(0, len(ids), _BATCH):
-            found += self._get(ctx, noun, {key: list(ids[start : start + _BATCH]), **more})
+            found += self._get(ctx, noun, {key: list(ids[start : start + _BATCH])})
         return found
 
     def networks(self, ctx: Context, ids: Sequence[str] | None = None) -> list[NetworkFacts]:
@@ -261,24 +252,14 @@ class NeutronNetworks:
     def ports(self, ctx: Context, ids: Sequence[str]) -> list[PortFacts]:
         return [_port(row) for row in self._by_ids(ctx, "ports", "id", ids)]
 
-    def ports_of_servers(
-        self, ctx: Context, server_ids: Sequence[str], *, grouped: bool = False
-    ) -> list[PortFacts]:
-        more = {"fields": _GROUPED} if grouped else {}
-        rows = self._by_ids(ctx, "ports", "device_id", server_ids, **more)
-        return [_port(row) for row in rows]
+    def ports_of_servers(self, ctx: Context, server_ids: Sequence[str]) -> list[PortFacts]:
+        return [_port(row) for row in self._by_ids(ctx, "ports", "device_id", server_ids)]
 
     def groups(
-        self,
-        ctx: Context,
-        project_id: str | None = None,
-        ids: Sequence[str] | None = None,
-        *,
-        named: bool = False,
+        self, ctx: Context, project_id: str | None = None, ids: Sequence[str] | None = None
     ) -> list[GroupFacts]:
         if ids is not None:
-            more = {"fields": _NAMES} if named else {}
-            rows = self._by_ids(ctx, "security-groups", "id", ids, **more)
+            rows = self._by_ids(ctx, "security-groups", "id", ids)
         else:
             rows = self._get(ctx, "security-groups", {"project_id": project_id})
         return [

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gureum.nova.agent.contract import PortSpec, RouteSpec, SubnetSpec
-from gureum.nova.model import Address, Nic
+from gureum.nova.model import Address, Group, Nic
 
 OWNER = "compute:"
 """`device_owner` of a server's port is this and the availability zone."""
@@ -61,6 +61,7 @@ class Port:
     fixed_ips: tuple[tuple[str, str], ...] = ()
     profile: Mapping[str, Any] = field(default_factory=dict)
     admin_state_up: bool = True
+    security_groups: tuple[str, ...] = ()
 
     @property
     def nic_id(self) -> str | None:
@@ -90,12 +91,14 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What belongs to ports: labels and MTU of their networks, subnets, floating addresses by port."""
+    """What belongs to ports: labels and MTU of their networks, subnets, floating addresses by port, names
+    of security groups."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     mtus: Mapping[str, int] = field(default_factory=dict)
     subnets: Mapping[str, Subnet] = field(default_factory=dict)
     floating: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 class ServerPorts(Protocol):
@@ -195,4 +198,7 @@ def nic_of(port: Port, around: Surroundings, tag: str | None = None) -> Nic:
         keep=port.keep,
         spec=msgspec.json.decode(msgspec.json.encode(spec)),
         addresses=(*fixed, *floating),
+        groups=tuple(
+            Group(id_, around.groups.get(id_, id_)) for id_ in sorted(port.security_groups)
+        ),
     )

@@ -23,7 +23,7 @@ _FIELDS = {
     "ports": (
         "id", "network_id", "mac_address", "project_id", "name", "status", "device_id",
         "device_owner", "admin_state_up", "fixed_ips", "binding:host_id", "binding:vif_type",
-        "binding:vif_details", "binding:vnic_type", "binding:profile",
+        "binding:vif_details", "binding:vnic_type", "binding:profile", "security_groups",
     ),
     "networks": ("id", "name", "mtu"),
     "subnets": (
@@ -31,6 +31,7 @@ _FIELDS = {
         "ipv6_address_mode",
     ),
     "floatingips": ("port_id", "floating_ip_address"),
+    "security-groups": ("id", "name"),
 }  # fmt: skip
 """What is read of each noun: the network service looks up no more."""
 
@@ -104,25 +105,27 @@ class RestServerPorts:
         self._ask("DELETE", f"/ports/{port_id}", allow=(404,))
 
     def surroundings(self, ports: Sequence[Port]) -> Surroundings:
-        """Return networks, subnets and floating addresses of ports."""
+        """Return networks, subnets, floating addresses and security groups of ports."""
         networks = self._list("networks", "id", sorted({port.network_id for port in ports}))
         subnet_ids = sorted({subnet for port in ports for subnet, _ in port.fixed_ips})
         floating: dict[str, list[str]] = {}
         for row in self._list("floatingips", "port_id", sorted(port.id for port in ports)):
             floating.setdefault(row["port_id"], []).append(row["floating_ip_address"])
+        groups = sorted({group_id for port in ports for group_id in port.security_groups})
         subnets = [_subnet(row) for row in self._list("subnets", "id", subnet_ids)]
         return Surroundings(
             labels={row["id"]: row.get("name") or "" for row in networks},
             mtus={row["id"]: int(row.get("mtu") or 1500) for row in networks},
             subnets={subnet.id: subnet for subnet in subnets},
             floating=floating,
+            groups={row["id"]: row["name"] for row in self._list("security-groups", "id", groups)},
         )
 
     def _list(self, noun: str, key: str, values: Sequence[str]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for start in range(0, len(values), _BATCH):
             params = {key: list(values[start : start + _BATCH]), "fields": _FIELDS[noun]}
-            found += self._ask("GET", f"/{noun}", params=params).json()[noun]
+            found += self._ask("GET", f"/{noun}", params=params).json()[noun.replace("-", "_")]
         return found
 
     def _ask(
@@ -166,6 +169,7 @@ def _port(row: Mapping[str, Any]) -> Port:
         ),
         profile=row.get("binding:profile") or {},
         admin_state_up=bool(row.get("admin_state_up", True)),
+        security_groups=tuple(row.get("security_groups") or ()),
     )
 
 

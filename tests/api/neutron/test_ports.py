@@ -225,6 +225,25 @@ def test_port_becomes_active_when_its_agent_says_so_and_nova_is_told(cloud):
     assert cloud.events[-1][0] == "network-vif-deleted"
 
 
+def test_nova_is_told_when_what_it_shows_of_a_guests_port_changes(cloud):
+    network, _ = cloud.network()
+    group = cloud.make("/security-groups", name="web")
+    values = {"device_id": "srv", "device_owner": "compute:nova"}
+    port = cloud.make("/ports", by="nova", network_id=network["id"], **values)
+    other = cloud.make("/ports", by="nova", network_id=network["id"])
+    changed = ("network-changed", "srv", port["id"])
+    path = f"/ports/{port['id']}"
+    cloud.change(path, by="nova", name="new", security_groups=port["security_groups"])
+    assert cloud.events == []
+    cloud.change(path, by="nova", security_groups=[group["id"]])
+    cloud.change(path, by="nova", fixed_ips=[{"ip_address": "10.0.0.77"}])
+    cloud.change(f"/security-groups/{group['id']}", name="db")
+    assert cloud.events == [changed] * 3
+    cloud.change(f"/security-groups/{group['id']}", description="Text.")
+    cloud.change(f"/ports/{other['id']}", by="nova", security_groups=[group["id"]])
+    assert cloud.events == [changed] * 3
+
+
 def test_port_waits_for_dhcp_where_an_agent_serves_it(cloud):
     report(cloud, **OVS)
     report(cloud, kind="DHCP agent")

@@ -26,7 +26,7 @@ from gureum.core.spec import Unauthorized
 from gureum.nova import sagas
 from gureum.nova.config import NovaOptions, QuotaOptions
 from gureum.nova.deps import Deps
-from gureum.nova.model import Address, Nic
+from gureum.nova.model import Address, Group, Nic
 from gureum.nova.outside import GroupFacts, ImageFacts, NetworkFacts, PortFacts
 from gureum.nova.service import SERVICE
 from gureum.nova.store import hosts, mappings, server_nics, tables
@@ -114,19 +114,12 @@ class FakeNetworks:
         self.questions += 1
         return [port for port in self.known_ports.values() if port.id in ids]
 
-    def ports_of_servers(
-        self, ctx: Context, server_ids: Sequence[str], *, grouped: bool = False
-    ) -> list[PortFacts]:
+    def ports_of_servers(self, ctx: Context, server_ids: Sequence[str]) -> list[PortFacts]:
         self.questions += 1
         return [port for port in self.known_ports.values() if port.device_id in server_ids]
 
     def groups(
-        self,
-        ctx: Context,
-        project_id: str | None = None,
-        ids: Sequence[str] | None = None,
-        *,
-        named: bool = False,
+        self, ctx: Context, project_id: str | None = None, ids: Sequence[str] | None = None
     ) -> list[GroupFacts]:
         self.questions += 1
         return [
@@ -303,7 +296,13 @@ class Cloud:
                 tx,
                 server_id,
                 Nic(
-                    port_id, NET, "private", "fa:16:3e:00:00:01", "nic1", addresses=tuple(addresses)
+                    port_id,
+                    NET,
+                    "private",
+                    "fa:16:3e:00:00:01",
+                    "nic1",
+                    addresses=tuple(addresses),
+                    groups=(Group(GROUP, "web"),),
                 ),
             )
         return port_id

@@ -257,19 +257,15 @@ def test_guessed_id_opens_nothing(cloud, guests):
     assert guests.lookup(server_id, "a" * 32, "10.1.0.7") is None
 
 
-def test_server_without_security_service_is_shown_without_groups(cloud):
-    from gureum.core.spec import ServiceUnavailable
-
-    server_id = cloud.up()
-    cloud.plug(server_id)
-
-    def silent(ctx, ids, **asked):
-        raise ServiceUnavailable("away")
-
-    cloud.networks.ports_of_servers = silent
-    answer = cloud("GET", f"/servers/{server_id}")
-    assert answer.status == 200
-    assert "security_groups" not in answer["server"]
+def test_server_and_its_groups_are_shown_without_asking_the_network_service(cloud):
+    bare, plugged = cloud.up(), cloud.up()
+    cloud.plug(plugged)
+    before = cloud.networks.questions
+    assert "security_groups" not in cloud("GET", f"/servers/{bare}")["server"]
+    assert cloud("GET", f"/servers/{plugged}")["server"]["security_groups"] == [{"name": "web"}]
+    shown = {s["id"]: s for s in cloud("GET", "/servers/detail")["servers"]}
+    assert shown[plugged]["security_groups"] == [{"name": "web"}]
+    assert cloud.networks.questions == before
 
 
 def test_network_of_nobody_is_not_found(cloud):

@@ -1,6 +1,7 @@
 """What becomes of servers: hosts, failures, deletes at any moment, power, and what hosts report."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -11,7 +12,7 @@ from gureum.core.db.types import utc_now
 from gureum.nova import sagas
 from gureum.nova.agent.contract import GuestState, HypervisorFailed, ImageUnusable
 from gureum.nova.logic import saga_params
-from gureum.nova.model import BuildRequest, RequestedNic
+from gureum.nova.model import BuildRequest, Group, RequestedNic
 from gureum.nova.reconcilers.allocations import Allocations
 from gureum.nova.reconcilers.housekeeping import PruneSagas, SignOfLife
 from gureum.nova.reconcilers.mappings import Mappings
@@ -554,6 +555,11 @@ def test_known_ports_follow_neutron(world):
     world.ports.delete(second.port_id)
     assert loop.reconcile() == 1
     assert [n.port_id for n in world.nics(server_id)] == [first.port_id]
+    port = world.ports.ports[first.port_id]
+    world.ports.ports[port.id] = replace(port, security_groups=("g2", "g1"))
+    assert loop.reconcile() == 1
+    assert world.nics(server_id)[0].groups == (Group("g1", "name of g1"), Group("g2", "name of g2"))
+    assert loop.reconcile() == 0
     world.power(server_id, "stop")
     world.ports.delete(first.port_id)
     assert loop.reconcile() == 0  # a verb is at work

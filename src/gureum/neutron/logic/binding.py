@@ -6,6 +6,7 @@ agent knows its lease. Nova is told after the commit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -177,6 +178,13 @@ def tell_nova(tx: Tx, name: str, port: Any) -> None:
     event = tx.deps.nova_event
     device_id, port_id, mac = port.device_id, port.id, port.mac_address
     tx.after_commit(lambda: event(name, device_id, port_id, mac))
+
+
+def guests_changed(tx: Tx, port_ids: Sequence[str]) -> None:
+    """Tell Nova that what it shows of ports may be otherwise; it reads the ports of guests again."""
+    for port in tx.among(t.ports.c.id, port_ids):
+        if port.device_owner.startswith(GUEST) and port.device_id:
+            tell_nova(tx, "network-changed", port)
 
 
 def retry_failed(tx: Tx, host: str) -> None:

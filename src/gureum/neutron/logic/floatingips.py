@@ -187,7 +187,7 @@ def associate(
     if floatingip["router_id"] and floatingip["router_id"] != router_id:
         items |= changes.router_items(tx, floatingip["router_id"])
     changes.note(tx, items)
-    _tell_nova(tx, [port_id])
+    binding.guests_changed(tx, [port_id])
 
 
 def _check_no_forwardings(tx: Tx, floatingip_id: str) -> None:
@@ -268,13 +268,7 @@ def disassociate(tx: Tx, floatingip_ids: Sequence[str]) -> None:
     for router_id in {row.router_id for row in found if row.router_id}:
         items |= changes.router_items(tx, router_id)
     changes.note(tx, items)
-    _tell_nova(tx, [row.port_id for row in found])
-
-
-def _tell_nova(tx: Tx, port_ids: Sequence[str]) -> None:
-    for port in tx.among(t.ports.c.id, port_ids):
-        if port.device_owner.startswith(binding.GUEST) and port.device_id:
-            binding.tell_nova(tx, "network-changed", port)
+    binding.guests_changed(tx, [row.port_id for row in found])
 
 
 def delete(ctx: Context, tx: Tx, floatingip: Mapping[str, Any]) -> None:

@@ -213,8 +213,11 @@ def update(ctx: Context, tx: Tx, port: Mapping[str, Any], new: Struct) -> View:
     if set(groups) != groups_before:
         store.set_groups(tx, port_id, groups)
     moved = _addresses_after(tx, port, new, after)
-    if moved or after["mac_address"] != port["mac_address"]:
+    readdressed = moved or after["mac_address"] != port["mac_address"]
+    if readdressed:
         tx.update_by(t.ports.c.id, port_id, dhcp_ready=False)
+    if readdressed or set(groups) != groups_before:
+        binding.guests_changed(tx, [port_id])
     hosts = {port["binding_host_id"]}
     if any(new.has(f"binding_{name}") for name in ("host_id", "vnic_type", "profile")):
         host = new.get("binding_host_id", port["binding_host_id"]) or ""

@@ -22,13 +22,15 @@ from gureum.neutron.errors_security import (
     SecurityGroupNotFound,
     StatefulAndStatelessSecurityGroups,
 )
-from gureum.neutron.logic import quota
+from gureum.neutron.logic import binding, quota
 from gureum.neutron.logic.security_rules import spec_of_row, write
 from gureum.neutron.store import changes, default_rules, rows
 from gureum.neutron.store import security_groups as store
 from gureum.neutron.store import tables as t
 from gureum.neutron.store.query import View, granted, reload, sees_all
 
+RENAMED_SHOWN = 500
+"""How many ports Nova is told about when their group has a new name; it finds the others in its round."""
 
 def default_group(tx: Tx, project_id: str) -> str:
     """Return the id of a project's default group; make it if it is missing."""
@@ -113,6 +115,8 @@ def update(ctx: Context, tx: Tx, group: Mapping[str, Any], new: Struct) -> View:
         values["stateful"] = new.stateful
     rows.update(tx, t.security_groups, group, **values)
     changes.note(tx, changes.group_items(tx, group["id"]))
+    if values.get("name", group["name"]) != group["name"]:
+        binding.guests_changed(tx, store.wearers(tx, group["id"], RENAMED_SHOWN))
     return reload(ctx, tx, store.SECURITY_GROUP, group["id"])
 
 

@@ -145,8 +145,8 @@ def of_ports(tx: Tx, port_ids: Sequence[str]) -> dict[str, list[Allocated]]:
     found: dict[str, list[Allocated]] = {}
     if not port_ids:
         return found
-    for port_id, subnet_id, address in tx.all(_OF_PORTS, {"ids": port_ids}):
-        found.setdefault(port_id, []).append(Allocated(subnet_id, address))
+    for row in tx.all(_OF_PORTS, {"ids": port_ids}):
+        found.setdefault(row.port_id, []).append(Allocated(row.subnet_id, row.ip_address))
     return found
 
 

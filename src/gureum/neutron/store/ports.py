@@ -64,8 +64,8 @@ def groups_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the groups by port, in one query."""
     c = t.port_security_groups.c
     found: dict[str, list[str]] = {}
-    for port_id, group_id in tx.among(c.port_id, ids, c.port_id, c.security_group_id):
-        found.setdefault(port_id, []).append(group_id)
+    for row in tx.among(c.port_id, ids, c.port_id, c.security_group_id):
+        found.setdefault(row.port_id, []).append(row.security_group_id)
     return found
 
 
@@ -92,7 +92,7 @@ _BINDING_NAMES = tuple(_BINDING_VIEWS.selected_columns.keys())[1:]
 def _binding_views(tx: Tx, ids: Sequence[str]) -> dict[str, View]:
     """Return what views show of the active binding by port, in one query."""
     rows = tx.all(_BINDING_VIEWS, {"ids": ids}) if ids else ()
-    return {row[0]: dict(zip(_BINDING_NAMES, row[1:], strict=True)) for row in rows}
+    return {row.port_id: dict(zip(_BINDING_NAMES, row[1:], strict=True)) for row in rows}
 
 
 def binding_of(tx: Tx, port_id: str) -> sa.Row[Any]:

@@ -119,8 +119,8 @@ def reload(ctx: Context, tx: Tx, noun: Noun, row_id: str) -> View:
 def tags_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[str]]:
     """Return the tags by resource id, in one query."""
     found: dict[str, list[str]] = {}
-    for resource_id, tag in tx.all(_TAGS, {"ids": ids}) if ids else ():
-        found.setdefault(resource_id, []).append(tag)
+    for row in tx.all(_TAGS, {"ids": ids}) if ids else ():
+        found.setdefault(row.resource_id, []).append(row.tag)
     return found
 
 

@@ -108,6 +108,13 @@ def worn(tx: Tx, group_id: str) -> bool:
     return tx.first(sa.select(c.port_id).where(c.security_group_id == group_id)) is not None
 
 
+def wearers(tx: Tx, group_id: str, limit: int) -> list[str]:
+    """Return ports that wear a group, so many at most."""
+    c = t.port_security_groups.c
+    wanted = sa.select(c.port_id).where(c.security_group_id == group_id).limit(limit)
+    return [row.port_id for row in tx.all(wanted)]
+
+
 def rules_of(tx: Tx, group_ids: Sequence[str]) -> dict[str, list[sa.Row[Any]]]:
     """Return the rules by group, in one query."""
     c = t.security_group_rules.c

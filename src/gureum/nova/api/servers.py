@@ -115,14 +115,14 @@ def list_servers_detail(ctx: Context, deps: Deps, query: ServerQuery) -> Page:
     """List servers with details."""
     found, more = server_find.find(ctx, deps, query, detail=True)
     following = next_query(query, found[-1].row.id, query.get("limit")) if more and found else None
-    facts = server_facts.gather(ctx, deps, found)
+    facts = server_facts.gather(deps, found)
     return Page(server_views(ctx, deps, facts), following)
 
 
 def show(ctx: Context, deps: Deps, server: Server) -> dict[str, Any]:
     """Return what the API says of one server."""
     entry = Entry(server.cell, server.row)
-    facts = server_facts.gather(ctx, deps, [entry], with_groups=True)
+    facts = server_facts.gather(deps, [entry], with_groups=True)
     return server_views(ctx, deps, facts)[0]
 
 
@@ -158,7 +158,7 @@ def update_server(ctx: Context, deps: Deps, server: Server, new: ServerUpdate) -
     """Update a server."""
     if new.has("pinned_zone"):
         entry = Entry(server.cell, server.row)
-        [facts] = server_facts.gather(ctx, deps, [entry])
+        [facts] = server_facts.gather(deps, [entry])
         server_verbs.update(ctx, deps, server, new, zone_now=facts.zone)
     else:
         server_verbs.update(ctx, deps, server, new, zone_now=None)

@@ -167,6 +167,7 @@ class MemoryPorts:
             project_id=project_id,
             device_owner=owner,
             profile={NIC_KEY: nic_id},
+            security_groups=tuple(security_groups),
         )
         return self._bound(port, host)
 
@@ -216,4 +217,5 @@ class MemoryPorts:
             labels={port.network_id: "private" for port in ports},
             mtus={port.network_id: 1450 for port in ports},
             subnets=subnets,
+            groups={g: f"name of {g}" for port in ports for g in port.security_groups},
         )

@@ -1,7 +1,7 @@
 """Everything the API shows of servers, gathered for a page at once.
 
-Owns: the batch of queries, constant in number. Security groups are asked of the network service, one
-question a page; when it does not answer, they are left out.
+Owns: the batch of queries, constant in number. Nobody is asked: what is shown of ports is kept beside the
+servers (`store/server_nics.py`), as the network service said it last.
 """
 
 from __future__ import annotations
@@ -13,16 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gureum.core import log
-from gureum.core.context import Context
 from gureum.core.db.types import utc_now
-from gureum.core.spec.errors import ServiceUnavailable
 from gureum.nova import model
 from gureum.nova.deps import Deps
 from gureum.nova.store import aggregates, groups, hosts, server_lists, server_nics
 from gureum.nova.store import servers as store
-
-_log = log.get(__name__)
 
 HOST_UP = "UP"
 HOST_UNKNOWN = "UNKNOWN"
@@ -32,7 +27,7 @@ HOST_MAINTENANCE = "MAINTENANCE"
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """A server and what hangs on it. security_groups: None when nobody could say."""
+    """A server and what hangs on it. security_groups: names."""
 
     row: sa.Row[Any]
     cell: str
@@ -45,7 +40,7 @@ class ServerFacts:
     request: Mapping[str, Any]
     zone: str
     host_status: str
-    security_groups: Sequence[str] | None
+    security_groups: Sequence[str]
     server_groups: Sequence[str] = ()
 
     @property
@@ -74,7 +69,6 @@ def host_status(service: sa.Row[Any] | None, service_down_time: float) -> str:
 
 
 def gather(
-    ctx: Context,
     deps: Deps,
     entries: Sequence[server_lists.Entry],
     *,
@@ -94,10 +88,9 @@ def gather(
             if with_groups
             else {}
         )
-    named = _security_groups(ctx, deps, [entry.row.id for entry in entries])
     found: dict[str, ServerFacts] = {}
     for cell, rows in by_cell.items():
-        for facts in _of_cell(deps, cell, rows, zones, named, server_groups):
+        for facts in _of_cell(deps, cell, rows, zones, server_groups):
             found[facts.row.id] = facts
     return [found[entry.row.id] for entry in entries]
 
@@ -107,7 +100,6 @@ def _of_cell(
     cell: str,
     rows: Sequence[sa.Row[Any]],
     zones: Mapping[str, str],
-    named: Mapping[str, Sequence[str]] | None,
     server_groups: Mapping[str, Sequence[str]],
 ) -> list[ServerFacts]:
     ids = [row.id for row in rows]
@@ -126,6 +118,7 @@ def _of_cell(
         addresses: dict[str, list[sa.Row[Any]]] = {}
         for row in server_nics.addresses_of(tx, ids):
             addresses.setdefault(row.server_id, []).append(row)
+        security_groups = server_nics.group_names_of(tx, ids)
     options = deps.options
     return [
         ServerFacts(
@@ -146,30 +139,8 @@ def _of_cell(
             host_status=(
                 host_status(computes.get(row.host), options.service_down_time) if row.host else ""
             ),
-            security_groups=None if named is None else named.get(row.id, ()),
+            security_groups=security_groups.get(row.id, ()),
             server_groups=server_groups.get(row.id, ()),
         )
         for row in rows
     ]
-
-
-def _security_groups(
-    ctx: Context, deps: Deps, server_ids: Sequence[str]
-) -> dict[str, list[str]] | None:
-    try:
-        ports = deps.networks.ports_of_servers(ctx, server_ids, grouped=True)
-        ids = sorted({group_id for port in ports for group_id in port.security_groups})
-        names = (
-            {group.id: group.name for group in deps.networks.groups(ctx, ids=ids, named=True)} if ids else {}
-        )
-    except ServiceUnavailable as error:
-        _log.warning("security groups of servers left out", reason=error.message)
-        return None
-    found: dict[str, list[str]] = {}
-    for port in ports:
-        mine = found.setdefault(port.device_id, [])
-        for group_id in port.security_groups:
-            name = names.get(group_id, group_id)
-            if name not in mine:
-                mine.append(name)
-    return found

@@ -21,6 +21,7 @@ from gureum.nova.logic import quotas
 from gureum.nova.logic.server_create import check_metadata
 from gureum.nova.logic.server_load import Server, check_lock
 from gureum.nova.logic.server_verbs import check_vm_state
+from gureum.nova.model import Group
 from gureum.nova.outside import GroupFacts, PortFacts
 from gureum.nova.store import server_nics
 from gureum.nova.store import servers as store
@@ -154,12 +155,12 @@ def groups(ctx: Context, deps: Deps, server: Server) -> list[GroupFacts]:
     return deps.networks.groups(ctx, ids=ids) if ids else []
 
 
-def _group_id(ctx: Context, deps: Deps, server: Server, name: str) -> str:
+def _group(ctx: Context, deps: Deps, server: Server, name: str) -> GroupFacts:
     known = deps.networks.groups(ctx, server.project_id)
     for group in known:
         if group.id == name:
-            return group.id
-    found = [group.id for group in known if group.name == name]
+            return group
+    found = [group for group in known if group.name == name]
     if not found:
         raise SecurityGroupNotFound(name=name, project_id=server.project_id)
     if len(found) > 1:
@@ -172,19 +173,21 @@ def _group_id(ctx: Context, deps: Deps, server: Server, name: str) -> str:
 def add_group(ctx: Context, deps: Deps, server: Server, name: str) -> None:
     """Give all ports of a server a security group. Raises: SecurityGroupNotFound, Bad."""
     check_lock(ctx, deps, server)
-    group_id = _group_id(ctx, deps, server, name)
+    group = _group(ctx, deps, server, name)
     mine = deps.networks.ports_of_servers(ctx, [server.id])
     if not mine:
         raise Bad(f"instance_id {server.id} could not be found as device id on any ports")
     for found in mine:
-        if group_id not in found.security_groups:
-            deps.networks.set_port_groups(ctx, found.id, [*found.security_groups, group_id])
+        if group.id not in found.security_groups:
+            deps.networks.set_port_groups(ctx, found.id, [*found.security_groups, group.id])
+    worn = Group(group.id, group.name)
+    server.database.retrying(lambda tx: server_nics.wear(tx, server.id, worn))
 
 
 def remove_group(ctx: Context, deps: Deps, server: Server, name: str) -> None:
     """Take a security group from all ports of a server. Raises: SecurityGroupNotFound, NotFound."""
     check_lock(ctx, deps, server)
-    group_id = _group_id(ctx, deps, server, name)
+    group_id = _group(ctx, deps, server, name).id
     having = [
         found
         for found in deps.networks.ports_of_servers(ctx, [server.id])
@@ -195,6 +198,7 @@ def remove_group(ctx: Context, deps: Deps, server: Server, name: str) -> None:
     for found in having:
         rest = [known for known in found.security_groups if known != group_id]
         deps.networks.set_port_groups(ctx, found.id, rest)
+    server.database.retrying(lambda tx: server_nics.take_off(tx, server.id, group_id))
 
 
 # -- password --------------------------------------------------------------------------------------

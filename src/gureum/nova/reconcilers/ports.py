@@ -1,4 +1,4 @@
-"""What is kept of servers' ports is what Neutron says: addresses, floating addresses, names of networks.
+"""What is kept of servers' ports is what Neutron says: addresses, names of networks and security groups.
 
 Owns: `KnownPorts`. Must not: change Neutron, or a server that a verb works on.
 """
@@ -75,4 +75,4 @@ def _ordered(mine: dict[str, Port], old: Sequence[Nic]) -> list[tuple[Port, str 
 
 def _without_keep(nic: Nic) -> tuple[object, ...]:
     addresses = tuple(sorted((a.address, a.version, a.kind) for a in nic.addresses))
-    return (nic.port_id, nic.network_id, nic.network_label, nic.mac, nic.tag, nic.spec, addresses)
+    return (nic.port_id, nic.network_id, nic.network_label, nic.mac, nic.tag, nic.spec, addresses, nic.groups)

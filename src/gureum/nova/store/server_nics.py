@@ -5,14 +5,14 @@ Owns: `server_nics` and `server_addresses`. Must not: ask Neutron.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from gureum.core.db.engine import Tx
 from gureum.core.db.types import utc_now
-from gureum.nova.model import Address, Nic
+from gureum.nova.model import Address, Group, Nic
 from gureum.nova.store.tables import server_addresses, server_nics
 
 
@@ -34,6 +34,7 @@ def of_servers(tx: Tx, server_ids: Sequence[str]) -> dict[str, list[Nic]]:
             keep=row.keep,
             spec=row.spec,
             addresses=tuple(addresses.get((row.server_id, row.port_id), ())),
+            groups=tuple(Group(**one) for one in row.security_groups or ()),
         )
         found.setdefault(row.server_id, []).append(nic)
     return found
@@ -44,6 +45,50 @@ def addresses_of(tx: Tx, server_ids: Sequence[str]) -> Sequence[sa.Row[Any]]:
     table = server_addresses.c
     order = (table.position, table.version, table.kind, table.port_id, table.address)
     return tx.among(table.server_id, server_ids, *order)
+
+
+_GROUPS = (
+    sa.select(server_nics.c.server_id, server_nics.c.security_groups)
+    .where(server_nics.c.server_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(server_nics.c.position, server_nics.c.port_id)
+)
+
+
+def group_names_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return the names of the security groups of each server, each once."""
+    found: dict[str, list[str]] = {}
+    for row in tx.all(_GROUPS, {"ids": server_ids}):
+        mine = found.setdefault(row.server_id, [])
+        mine += [one["name"] for one in row.security_groups or () if one["name"] not in mine]
+    return found
+
+
+def wear(tx: Tx, server_id: str, group: Group) -> None:
+    """Note that all ports of a server wear a group."""
+    _change_groups(tx, server_id, lambda worn: [*_without(worn, group.id), _shown(group)])
+
+
+def take_off(tx: Tx, server_id: str, group_id: str) -> None:
+    """Note that no port of a server wears a group."""
+    _change_groups(tx, server_id, lambda worn: _without(worn, group_id))
+
+
+def _change_groups(
+    tx: Tx, server_id: str, change: Callable[[list[dict[str, str]]], list[dict[str, str]]]
+) -> None:
+    table = server_nics.c
+    for row in tx.among(table.server_id, [server_id]):
+        groups = sorted(change(row.security_groups or []), key=lambda one: one["id"])
+        here = sa.and_(table.server_id == server_id, table.port_id == row.port_id)
+        tx.update(server_nics, here, security_groups=groups)
+
+
+def _without(worn: list[dict[str, str]], group_id: str) -> list[dict[str, str]]:
+    return [one for one in worn if one["id"] != group_id]
+
+
+def _shown(group: Group) -> dict[str, str]:
+    return {"id": group.id, "name": group.name}
 
 
 def server_of_port(tx: Tx, port_id: str) -> str | None:
@@ -94,6 +139,7 @@ def _insert(tx: Tx, server_id: str, nic: Nic, position: int) -> None:
         tag=nic.tag,
         keep=nic.keep,
         spec=nic.spec,
+        security_groups=[_shown(group) for group in nic.groups],
         updated_at=utc_now(),
     )
     tx.insert_many(

@@ -395,6 +395,8 @@ server_nics = sa.Table(
     sa.Column("tag", sa.String(60)),
     sa.Column("keep", sa.Boolean(create_constraint=False), nullable=False, default=False),
     sa.Column("spec", JsonText(), nullable=False),
+    # [{"id", "name"}]; null: not read since the column is there
+    sa.Column("security_groups", JsonText()),
     _moment("updated_at", nullable=False),
     sa.Index("ix_server_nics_port", "port_id"),
     **_KIND,
