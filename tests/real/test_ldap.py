@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         shutil.which("slapd") is None and not Path("/usr/sbin/slapd").exists(),
-        reason="slapd is not installed (apt-get install slapd ldap-utils)",
+        reason="slapd is not installed (apt-get install slapd)",
     ),
 ]
 
@@ -318,6 +318,22 @@ def test_whole_login_with_roles_through_a_group(keystone):
         assert cloud.try_login(name, f"pw-{name}", scope, domain)[0] == wanted
     for name, password in (("u000", "wrong"), ("u000", ""), ("*", "pw-u000"), ("none", "x")):
         assert cloud.try_login(name, password, None, domain)[0] == 401
+
+
+def test_abuse_18_a_word_for_false_in_the_directory_does_not_enable(keystone):
+    """The directory says "FALSE" as a string; so may the option that holds for who has no such attribute."""
+    cloud, domain = keystone
+    token = cloud.login("off", "pw-off", None, domain)
+    path = f"/v3/domains/{domain}/config"
+    options = {"user_enabled_attribute": "employeeType", "user_enabled_default": "False"}
+    cloud.ok("PATCH", path, {"config": {"ldap": options}})
+    cloud.deps.directories.forget()
+    assert cloud.try_login("on", "pw-on", None, domain)[0] == 201
+    for name in ("off", "u000"):
+        assert cloud.try_login(name, f"pw-{name}", None, domain)[0] == 401
+    assert cloud.call("GET", "/v3/auth/projects", token=token)[0] == 401
+    users = cloud.ok("GET", f"/v3/users?domain_id={domain}")["users"]
+    assert [user["name"] for user in users if user["enabled"] is not False] == ["on"]
 
 
 def test_server_that_dies_stops_its_logins_only(keystone, slapd):

@@ -40,6 +40,7 @@ from gureum.keystone.api import (
     versions,
 )
 from gureum.keystone.config import OPTIONS
+from gureum.keystone.notices import NOTICES
 from gureum.keystone.policy import RULES
 from gureum.keystone.store import tables
 
@@ -91,6 +92,7 @@ SERVICE = Service(
     root_operations=operations_of(versions),
     rules=RULES,
     error_body=errors.error_body,
+    notices=NOTICES,
     databases=[DatabaseSpec("keystone", tables.metadata, "gureum.keystone.store.migrations")],
     options=OPTIONS,
     list_keys=_list_keys,

@@ -46,6 +46,7 @@ TEST_PACKAGES: dict[str, str] = {
     "memcached": "tokens known among processes; the distributed form",
     "postgresql": "every service's tables and sagas on PostgreSQL",
     "rabbitmq-server": "the bus on RabbitMQ",
+    "slapd": "users and groups of a directory",
     "tcpdump": "what really crosses a wire",
 }
 """What only `gureum test` needs, on a machine where it may install."""

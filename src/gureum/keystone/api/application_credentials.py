@@ -27,7 +27,7 @@ from gureum.keystone.api import shapes
 from gureum.keystone.api.auth import user_target
 from gureum.keystone.api.shapes import ListQuery, Reference, shown
 from gureum.keystone.errors import Absent, Duplicate, Missing, RuleInUse
-from gureum.keystone.logic import common, effective, tokens
+from gureum.keystone.logic import common, delegation, effective, tokens
 from gureum.keystone.logic.common import load
 from gureum.keystone.logic.deps import Deps
 from gureum.keystone.store import entities, tables
@@ -152,10 +152,9 @@ def create_application_credential(
     if new.get("expires_at") is not None and new.expires_at <= utc_now():
         raise BadRequest("The credential would be expired at once.")
     with deps.db.write() as tx:
-        _refuse_restricted(tx, ctx, deps)
-        held = {
-            role.id: role for role in effective.roles_in(tx, user.id, "p", ctx.project_id or "")
-        }
+        delegation.refuse(ctx, tx, "make application credentials")
+        own = effective.roles_in(tx, user.id, "p", ctx.project_id or "")
+        held = {role.id: role for role in delegation.given(ctx, own)}
         wanted = _roles(held, new)
         rules = [_find_rule(tx, user.id, rule) for rule in new.get("access_rules", ())]
         values = {
@@ -172,17 +171,6 @@ def create_application_credential(
         }
         row = common.insert(tx, _T, "application credential", values)
         return {**_shown(ctx, tx, [row])[0], "secret": secret}
-
-
-def _refuse_restricted(tx: Tx, ctx: Context, deps: Deps) -> None:
-    """A token of a restricted application credential manages no credentials. Raises: Forbidden."""
-    claims = deps.provider.read(ctx.token or "")
-    if claims is not None and claims.application_credential_id:
-        row = entities.get(tx, _T, claims.application_credential_id)
-        if row is None or not row.unrestricted:
-            raise Forbidden(
-                "A restricted application credential cannot manage application credentials."
-            )
 
 
 def _roles(held: dict[str, Any], new: ApplicationCredentialCreate) -> list[str]:
@@ -255,7 +243,7 @@ def show_application_credential(ctx: Context, tx: Tx, credential: Any) -> Any:
 )
 def delete_application_credential(ctx: Context, tx: Tx, credential: Any) -> None:
     """Delete an application credential; its tokens end."""
-    _refuse_restricted(tx, ctx, tx.deps)
+    delegation.refuse(ctx, tx, "delete application credentials")
     tokens.revoke(tx, tx.deps, application_credential_id=credential.id)
     common.delete(tx, _T, credential.id)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from gureum.core.context import Context
 from gureum.core.db import Tx
-from gureum.core.spec import BadRequest, Id, Json, String, Struct, operation
+from gureum.core.spec import BadRequest, Forbidden, Id, Json, String, Struct, operation
 from gureum.keystone.api import shapes
 from gureum.keystone.api.shapes import ListQuery, shown
 from gureum.keystone.errors import Duplicate, Missing
@@ -73,7 +73,7 @@ def _shown(ctx: Context, tx: Tx, row: Any) -> dict[str, Any]:
     request=CredentialCreate,
     response=Credential,
     target=_new_target,
-    errors=(Duplicate, Missing, BadRequest),
+    errors=(Duplicate, Missing, BadRequest, Forbidden),
 )
 def create_credential(ctx: Context, tx: Tx, new: CredentialCreate) -> Any:
     """Store a credential, encrypted."""
@@ -108,7 +108,8 @@ def list_credentials(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     limit = query.get("limit")
     rows = entities.listed(tx, _T, conditions, marker=query.get("marker"), limit=limit)
     page = shapes.page(ctx, "credentials", rows, query, limit)
-    return type(page)([_shown(ctx, tx, row) for row in rows], page.next_query)
+    seen = credentials.readable(ctx, tx, rows)
+    return type(page)([_shown(ctx, tx, row) for row in seen], page.next_query)
 
 
 @operation(
@@ -119,10 +120,11 @@ def list_credentials(ctx: Context, tx: Tx, query: ListQuery) -> Any:
     response_wrap="credential",
     load=_load,
     target=_target,
-    errors=(Missing,),
+    errors=(Missing, Forbidden),
 )
 def show_credential(ctx: Context, tx: Tx, credential: Any) -> Any:
     """Show a credential."""
+    credentials.check_delegated(ctx, tx, credential)
     return _shown(ctx, tx, credential)
 
 
@@ -135,10 +137,11 @@ def show_credential(ctx: Context, tx: Tx, credential: Any) -> Any:
     response=Credential,
     load=_load,
     target=lambda ctx, row, new: _target(ctx, row, None),
-    errors=(Missing, BadRequest),
+    errors=(Missing, BadRequest, Forbidden),
 )
 def update_credential(ctx: Context, tx: Tx, credential: Any, new: CredentialUpdate) -> Any:
     """Replace the secret of a credential."""
+    credentials.check_delegated(ctx, tx, credential)
     for name in ("type", "user_id", "project_id"):
         if new.has(name) and new.get(name) != getattr(credential, name):
             raise BadRequest(f"{name} of a credential cannot be changed.")
@@ -153,8 +156,9 @@ def update_credential(ctx: Context, tx: Tx, credential: Any, new: CredentialUpda
     policy="identity:delete_credential",
     load=_load,
     target=_target,
-    errors=(Missing,),
+    errors=(Missing, Forbidden),
 )
 def delete_credential(ctx: Context, tx: Tx, credential: Any) -> None:
     """Delete a credential."""
+    credentials.check_delegated(ctx, tx, credential)
     tx.delete_by(_T.c.id, credential.id)

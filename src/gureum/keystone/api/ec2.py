@@ -8,7 +8,7 @@ import msgspec
 
 from gureum.core.context import Context
 from gureum.core.db import Tx
-from gureum.core.spec import Id, Struct, operation
+from gureum.core.spec import Forbidden, Id, Struct, operation
 from gureum.keystone.errors import Absent, Missing
 from gureum.keystone.logic import credentials
 from gureum.keystone.logic.common import load
@@ -62,7 +62,7 @@ def _shown(ctx: Context, tx: Tx, row: Any) -> dict[str, Any]:
     request=PairCreate,
     load=_load_user,
     target=_user_target,
-    errors=(Missing,),
+    errors=(Missing, Forbidden),
 )
 def create_ec2_credential(ctx: Context, tx: Tx, user: Any, new: PairCreate) -> Any:
     """Create a key pair."""
@@ -81,7 +81,7 @@ def create_ec2_credential(ctx: Context, tx: Tx, user: Any, new: PairCreate) -> A
 )
 def list_ec2_credentials(ctx: Context, tx: Tx, user: Any) -> Any:
     """List the key pairs of a user."""
-    rows = credentials.pairs(tx, user.id)
+    rows = credentials.readable(ctx, tx, credentials.pairs(tx, user.id))
     path = f"{ctx.base_url}/users/{user.id}/credentials/OS-EC2"
     return {
         "credentials": [_shown(ctx, tx, row) for row in rows],
@@ -95,10 +95,11 @@ def list_ec2_credentials(ctx: Context, tx: Tx, user: Any) -> Any:
     policy="identity:ec2_get_credential",
     load=_load,
     target=_target,
-    errors=(Absent,),
+    errors=(Absent, Forbidden),
 )
 def show_ec2_credential(ctx: Context, tx: Tx, row: Any) -> Any:
     """Show a key pair."""
+    credentials.check_delegated(ctx, tx, row)
     return {"credential": _shown(ctx, tx, row)}
 
 
@@ -108,8 +109,9 @@ def show_ec2_credential(ctx: Context, tx: Tx, row: Any) -> Any:
     policy="identity:ec2_delete_credential",
     load=_load,
     target=_target,
-    errors=(Absent,),
+    errors=(Absent, Forbidden),
 )
 def delete_ec2_credential(ctx: Context, tx: Tx, row: Any) -> None:
     """Delete a key pair."""
+    credentials.check_delegated(ctx, tx, row)
     tx.delete_by(tables.credentials.c.id, row.id)

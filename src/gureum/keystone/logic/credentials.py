@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from gureum.core.context import Context
 from gureum.core.db import Tx
 from gureum.core.spec import BadRequest, Forbidden
 from gureum.keystone.errors import Missing
-from gureum.keystone.logic import common
+from gureum.keystone.logic import common, delegation
 from gureum.keystone.store import entities, tables
 
 _T = tables.credentials
@@ -36,8 +36,11 @@ def create(
     extra: Mapping[str, Any],
 ) -> entities.Row:
     """Create. Raises: BadRequest, Forbidden (too many), Duplicate."""
+    limits = delegation.of(ctx, tx)
+    if limits is not None and (limits.key != "trust_id" or kind != "ec2"):
+        raise Forbidden("A token that was delegated cannot make credentials.")
     if kind == "ec2":
-        id, blob = _ec2_identity(tx, ctx, blob)
+        id, blob = _ec2_identity(tx, ctx, blob, limits)
         if project_id is None:
             raise BadRequest("A credential of type ec2 needs a project_id.")
     else:
@@ -54,7 +57,10 @@ def create(
     return common.insert(tx, _T, "credential", values)
 
 
-def _ec2_identity(tx: Tx, ctx: Context, blob: str) -> tuple[str, str]:
+def _ec2_identity(
+    tx: Tx, ctx: Context, blob: str, limits: delegation.Delegation | None
+) -> tuple[str, str]:
+    """Return id and content of a key pair; what limits it comes from the token, never from the caller."""
     try:
         content = msgspec.json.decode(blob)
     except msgspec.DecodeError:
@@ -62,12 +68,12 @@ def _ec2_identity(tx: Tx, ctx: Context, blob: str) -> tuple[str, str]:
     if not isinstance(content, dict) or not isinstance(content.get("access"), str):
         raise BadRequest("The blob of a credential of type ec2 must be a JSON object with access.")
     claims = tx.deps.provider.read(ctx.token or "", tx)
-    if claims is not None and claims.trust_id:
-        content["trust_id"] = claims.trust_id
-    if claims is not None and claims.application_credential_id:
+    if any(content.get(key) is not None for key in delegation.KEYS):
+        raise BadRequest(f"{', '.join(delegation.KEYS)} of a credential cannot be chosen.")
+    if limits is not None:
+        content[limits.key] = limits.id
+    elif claims is not None and claims.application_credential_id:
         content["app_cred_id"] = claims.application_credential_id
-    if claims is not None and claims.access_token_id:
-        raise Forbidden("An OAuth1 access token cannot make key pairs.")
     return hashlib.sha256(content["access"].encode()).hexdigest(), json.dumps(content)
 
 
@@ -86,6 +92,27 @@ def blob_of(tx: Tx, row: Any) -> str:
     return blob
 
 
+def readable(ctx: Context, tx: Tx, rows: Sequence[entities.Row]) -> list[entities.Row]:
+    """Leave out what the caller's token, if it was delegated, must not see: secrets that give more."""
+    limits = delegation.of(ctx, tx)
+    if limits is None or ctx.is_admin:
+        return list(rows)
+    return [row for row in rows if _made_with(tx, row, limits)]
+
+
+def _made_with(tx: Tx, row: Any, limits: delegation.Delegation) -> bool:
+    if row.type != "ec2":
+        return False
+    blob = msgspec.json.decode(blob_of(tx, row))
+    return isinstance(blob, dict) and blob.get(limits.key) == limits.id
+
+
+def check_delegated(ctx: Context, tx: Tx, row: Any) -> None:
+    """Refuse to show or change what a delegated token must not reach. Raises: Forbidden."""
+    if not readable(ctx, tx, [row]):
+        raise Forbidden("A token that was delegated reaches only credentials that it made.")
+
+
 def set_blob(tx: Tx, row: Any, blob: str, extra: Mapping[str, Any]) -> entities.Row:
     """Replace the secret part. Raises: BadRequest (an ec2 access key cannot change)."""
     if row.type == "ec2":
@@ -96,7 +123,7 @@ def set_blob(tx: Tx, row: Any, blob: str, extra: Mapping[str, Any]) -> entities.
             new = None
         if not isinstance(new, dict) or new.get("access") != old.get("access"):
             raise BadRequest("The access key of a credential cannot be changed.")
-        for key in ("trust_id", "app_cred_id"):  # what limits the key pair stays with it
+        for key in delegation.KEYS:  # what limits the key pair stays with it
             if new.get(key, old.get(key)) != old.get(key):
                 raise BadRequest(f"{key} of a credential cannot be changed.")
             if key in old:

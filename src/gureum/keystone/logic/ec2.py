@@ -181,14 +181,14 @@ def _issue(deps: Deps, row: Any, blob: Mapping[str, Any]) -> tuple[str, Checked]
         made_with = blob.get("app_cred_id")
         app = made_with and entities.get(tx, tables.application_credentials, made_with)
     if made_with:
-        if app is None:
+        if app is None or app.user_id != row.user_id:
             raise Unauthorized()
         return login.issue(deps, proofs.of_application_credential(app), ("p", app.project_id))
     proven = proofs.Proven(row.user_id, ("ec2credential",))
     if blob.get("trust_id"):
         with deps.db.read() as tx:
             trust = entities.get(tx, tables.trusts, blob["trust_id"])
-        if trust is None:
+        if trust is None or row.user_id not in (trust.trustor_user_id, trust.trustee_user_id):
             raise Unauthorized()
         trustee = proofs.Proven(trust.trustee_user_id, ("ec2credential",))
         proven, scope, trust_id = login.use_trust(deps, trustee, trust.id)

@@ -12,7 +12,7 @@ from gureum.core.db import Tx
 from gureum.core.db.types import utc_now
 from gureum.core.spec import BadRequest, Forbidden
 from gureum.keystone.errors import Absent, Missing
-from gureum.keystone.logic import common, effective
+from gureum.keystone.logic import common, delegation, effective
 from gureum.keystone.store import entities, tables
 
 _T = tables.trusts
@@ -45,9 +45,9 @@ def create(ctx: Context, tx: Tx, new: Any) -> entities.Row:
     if claims is not None and claims.access_token_id:
         raise Forbidden("An OAuth1 access token cannot create trusts.")
     if claims is not None and claims.application_credential_id:
-        row = entities.get(tx, tables.application_credentials, claims.application_credential_id)
-        if row is None or not row.unrestricted:
-            raise Forbidden("A restricted application credential cannot create trusts.")
+        delegation.refuse(ctx, tx, "create trusts")
+        if new.get("project_id") != ctx.project_id:
+            raise Forbidden("An application credential is bound to its own project.")
     parent = entities.get(tx, _T, claims.trust_id) if claims and claims.trust_id else None
     project_id = new.get("project_id")
     roles = _roles(tx, ctx, project_id, new.get("roles", ()), parent)
@@ -81,7 +81,10 @@ def _roles(
         raise Missing(kind="project", id=project_id)
     if not wanted:
         raise Forbidden("At least one role should be specified.")
-    held = {role.id: role for role in effective.roles_in(tx, ctx.user_id or "", "p", project_id)}
+    own = effective.roles_in(tx, ctx.user_id or "", "p", project_id)
+    if project_id == ctx.project_id:
+        own = delegation.given(ctx, own)
+    held = {role.id: role for role in own}
     if parent is not None:
         allowed = set(effective.expand(tx, parent.role_ids))
         held = {id: role for id, role in held.items() if id in allowed}
