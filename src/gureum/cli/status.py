@@ -65,7 +65,8 @@ def look(place: Place, config: Config) -> dict[str, Any]:
                 "last_exit": "",
             }
         )
-    apis = [_api(name, entry.port, cloud) for name, entry in components.COMPONENTS.items()
+    ours = any(process["state"] == "running" for process in processes[:-1])
+    apis = [_api(name, entry.port, cloud, ours=ours) for name, entry in components.COMPONENTS.items()
             if entry.port is not None and name in components.names()]  # fmt: skip
     unwell: dict[str, str] = {}
     for child in status.children if status else []:
@@ -88,13 +89,19 @@ def look(place: Place, config: Config) -> dict[str, Any]:
     }
 
 
-def _api(name: str, port: int | None, cloud: CloudOptions) -> dict[str, Any]:
+def _api(name: str, port: int | None, cloud: CloudOptions, *, ours: bool) -> dict[str, Any]:
     at = f"{cloud.address}:{(port or 0) + cloud.port_offset}"
     try:
         answer = httpx.get(f"http://{at}/readyz", timeout=5, trust_env=False)
     except httpx.TransportError:
         return {"name": name, "address": at, "ready": False, "text": "does not answer"}
-    body = answer.json()
+    try:
+        body = answer.json() if ours else {}
+    except ValueError:
+        body = {}
+    if "components" not in body:
+        text = f"another program answers; see which: ss -ltnp 'sport = :{at.rpartition(':')[2]}'"
+        return {"name": name, "address": at, "ready": False, "text": text}
     own = body["components"].get(name, {"ok": True, "text": ""})
     text = own["text"] if not own["ok"] else "" if body["ready"] else "stopping or starting"
     return {

@@ -284,7 +284,8 @@ def _bind(listener: Listener) -> socket.socket:
         bound.close()
         raise AddressInUse(
             f"{listener.name} cannot listen at {listener.host}:{listener.port}: {error.strerror};"
-            f" see who does with: ss -ltnp 'sport = :{listener.port}'"
+            f" see who does with: ss -ltnp 'sport = :{listener.port}', or choose other ports with"
+            " [gureum] port_offset (up --port-offset N)"
         ) from error
     bound.listen(2048)
     bound.setblocking(False)

@@ -1,16 +1,20 @@
 """`gureum up --simulated` from nothing to a server, and back to nothing; through the real SDK."""
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import openstack
 import pytest
 
 from gureum.cli import place as places
+from gureum.cli import status
 from gureum.core.config import CloudOptions
 from gureum.provision.options import InstallOptions
 from gureum.testing.ports import free_offset
@@ -53,6 +57,21 @@ class Cloud:
             load_yaml_config=False,  # the user's own clouds are none of a test's business
             load_envvars=False,
         )
+
+
+@contextmanager
+def stranger_at_port_of_keystone(cloud: Cloud) -> Iterator[None]:
+    """Let a program that knows nothing of clouds answer there."""
+    options = places.read_config(places.under(cloud.folder / "cloud")).get(CloudOptions)
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 5000 + options.port_offset), http.server.BaseHTTPRequestHandler
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +140,11 @@ def test_state_is_kept_over_down_and_up(cloud: Cloud):
         made = sdk.identity.create_project(name="kept")
     assert "The cloud is down" in cloud.gureum("down")
     cloud.gureum("status", code=3)
+    with stranger_at_port_of_keystone(cloud):
+        place = places.under(cloud.folder / "cloud")
+        keystone = status.look(place, places.read_config(place))["apis"][0]
+        assert keystone["name"] == "keystone" and not keystone["ready"]
+        assert "another program answers" in keystone["text"]
     cloud.gureum("up", "--simulated")
     with cloud.connect() as sdk:
         assert sdk.identity.find_project("kept", ignore_missing=False).id == made.id
