@@ -112,10 +112,12 @@ class Engine:
             wait_s = self._poll_s
             try:
                 free = self._workers - len(self.running())
-                for record in self._lease(free):
+                taken = self._lease(free)
+                for record in taken:
                     assert self._pool is not None
                     self._pool.submit(self._run_quietly, self._add(record))
-                wait_s = 0.0 if self._due.is_set() else self._wait_s()
+                if len(taken) < free:  # else the first that ends looks for the next
+                    wait_s = self._wait_s()
             except DatabaseError as error:
                 LOG.warning("saga database does not answer", error=str(error))
             self._due.wait(wait_s)

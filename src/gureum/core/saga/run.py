@@ -400,7 +400,6 @@ class SagaRun:
         self._now = replace(self._now, state=state, runner=None, lease_until=0.0, task_state=None)
         tx.after_commit(lambda: self._tell(f"saga.{state}", None, now.error_code))
         tx.after_commit(lambda: self._told(state, now))
-        tx.after_commit(self._store.wake)
 
     def _told(self, state: str, now: SagaRecord) -> None:
         self.span.end(
@@ -474,7 +473,6 @@ class SagaRun:
         self._set_saga(
             tx, runner=None, lease_until=0.0, wake_at=self._store.clock() + seconds
         )
-        tx.after_commit(self._store.wake)
 
     def _tell(self, what: str, step: str | None = None, code: str | None = None) -> None:
         record = self.record

@@ -23,15 +23,11 @@ from gureum.core.db.errors import Conflict, Stale
 from gureum.core.saga import records
 from gureum.core.saga.model import LeaseLost, Requester, Saga, SagaBusy
 from gureum.core.saga.records import SagaRecord, StepRecord
+from gureum.core.saga.statements import Statements, times
 
 KEEP_S = 90 * 24 * 3600
 """Finished sagas are kept longer than agents keep their fences (gureum.core.bus.journal.KEEP_S), because
 the next saga of a resource takes a generation above the last one's."""
-
-FARTHEST_WAKE_S = 1200.0
-FARTHEST_LEASE_S = 300.0
-"""A time farther ahead than any runner writes one comes from a clock that was wrong and was set back since;
-it does not hold a saga up."""
 
 _ID = sa.String(64)
 _TIME = sa.Float(53)
@@ -111,6 +107,7 @@ class SagaStore:
     ) -> None:
         self.sagas = metadata.tables["sagas"]
         self.steps = metadata.tables["saga_steps"]
+        self._ready = Statements(self.sagas, self.steps)
         self.wake = wake
         self.clock = clock
 
@@ -184,12 +181,11 @@ class SagaStore:
         return new_id
 
     def _holder(self, tx: Tx, lock_key: str) -> sa.Row[Any] | None:
-        wanted = sa.select(self.sagas.c.id, self.sagas.c.name)
-        return tx.one(wanted.where(self.sagas.c.lock_key == lock_key))
+        return tx.one(self._ready.holder, {"key": lock_key})
 
     def _next_generation(self, tx: Tx, resource_id: str) -> int:
-        newest = sa.select(sa.func.max(self.sagas.c.generation))
-        return int(tx.scalar(newest.where(self.sagas.c.resource_id == resource_id)) or 0) + 1
+        newest = tx.scalar(self._ready.newest_generation, {"resource": resource_id})
+        return int(newest or 0) + 1
 
     def cancel(self, tx: Tx, saga_id: str) -> bool:
         """Ask a saga to stop at its next step border and unwind; False when it has ended already."""
@@ -297,8 +293,8 @@ class SagaStore:
     def _records(self, tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[SagaRecord]:
         steps: dict[str, list[StepRecord]] = {row.id: [] for row in rows}
         if rows:
-            wanted = sa.select(self.steps).where(self.steps.c.saga_id.in_(list(steps)))
-            for row in tx.all(wanted.order_by(self.steps.c.round, self.steps.c.position)):
+            c = self.steps.c
+            for row in tx.among(c.saga_id, list(steps), c.round, c.position):
                 steps[row.saga_id].append(_step_record(row))
         return [_saga_record(row, steps[row.id]) for row in rows]
 
@@ -317,28 +313,12 @@ class SagaStore:
         self, tx: Tx, names: Sequence[str], *, but: Sequence[str], limit: int
     ) -> list[sa.Row[Any]]:
         """Return (id, generation) of sagas that nobody runs and whose time has come."""
-        table, now = self.sagas.c, self.clock()
-        wanted = (
-            sa.select(table.id, table.generation)
-            .where(
-                table.state.in_(records.RUNNABLE),
-                sa.or_(table.wake_at <= now, table.wake_at > now + FARTHEST_WAKE_S),
-                table.name.in_(names),
-                _is_free(table, now),
-                table.id.not_in(but),
-            )
-            .order_by(table.wake_at)
-            .limit(limit)
-        )
-        return list(tx.all(wanted))
+        asked = {**times(self.clock()), "names": names, "but": but, "most": limit}
+        return list(tx.all(self._ready.due, asked))
 
     def next_wake(self, tx: Tx, names: Sequence[str]) -> float | None:
         """Return when the next saga that waits after an error is due."""
-        table = self.sagas.c
-        wanted = sa.select(sa.func.min(table.wake_at)).where(
-            table.state.in_(records.RUNNABLE), table.runner.is_(None), table.name.in_(names)
-        )
-        at = tx.scalar(wanted)
+        at = tx.scalar(self._ready.next_wake, {"names": names})
         return None if at is None else float(at)
 
     def lease(
@@ -348,21 +328,15 @@ class SagaStore:
 
         A new lease is a new generation: what the runner before still does is fenced from here on.
         """
-        table, now = self.sagas, self.clock()
-        free = _is_free(table.c, now)
-        matched = tx.update(
-            table,
-            sa.and_(
-                table.c.id == saga_id,
-                table.c.generation == generation,
-                free,
-                table.c.state.in_(records.RUNNABLE),
-            ),
-            runner=runner,
-            lease_until=now + lease_s,
-            generation=generation + 1,
-            updated_at=now,
-        )
+        now = self.clock()
+        asked = {
+            **times(now),
+            "saga": saga_id,
+            "known": generation,
+            "by": runner,
+            "until": now + lease_s,
+        }
+        matched = tx.execute(self._ready.lease, asked).rowcount
         return self.load(tx, saga_id) if matched == 1 else None
 
     def release_runner(self, tx: Tx, prefix: str, *, but: str) -> int:
@@ -389,27 +363,28 @@ class SagaStore:
     ) -> SagaRecord:
         """Check, in the transaction of a mark, that the lease still holds; returns the saga as it is.
 
-        reread: read the saga and its steps. Else they are as in `record`, but for a wish to cancel: that
-        is all that another one may write.
+        reread: read the saga and its steps. Else they are as in `record`, unless someone wishes to cancel:
+        that is all that another one may write, and then they are read.
 
         Raises: LeaseLost.
         """
-        table, now = self.sagas, self.clock()
-        held = sa.and_(
-            table.c.id == record.id,
-            table.c.generation == record.generation,
-            table.c.runner == record.runner,
-        )
-        matched = tx.update(table, held, lease_until=now + lease_s, updated_at=now)
-        fresh: SagaRecord | None = None
-        if matched == 1 and reread:
+        now = self.clock()
+        asked = {
+            "saga": record.id,
+            "known": record.generation,
+            "by": record.runner,
+            "until": now + lease_s,
+            "now": now,
+        }
+        if not reread:
+            as_known = {**asked, "wish": record.cancel}
+            if tx.execute(self._ready.guard_wish, as_known).rowcount == 1:
+                return replace(record, lease_until=now + lease_s, updated_at=now)
+        if tx.execute(self._ready.guard, asked).rowcount == 1:
             fresh = self.load(tx, record.id)
-        elif matched == 1:
-            cancel = bool(tx.scalar(sa.select(table.c.cancel).where(table.c.id == record.id)))
-            fresh = replace(record, cancel=cancel, lease_until=now + lease_s, updated_at=now)
-        if fresh is None:
-            raise LeaseLost(f"saga {record.id} is no longer at generation {record.generation}")
-        return fresh
+            if fresh is not None:
+                return fresh
+        raise LeaseLost(f"saga {record.id} is no longer at generation {record.generation}")
 
     def set_saga(self, tx: Tx, saga_id: str, **values: Any) -> None:
         """Write columns of a saga that `guard` has just checked."""
@@ -435,9 +410,8 @@ class SagaStore:
         """Write columns of a step."""
         if "result" in values:
             values["result"] = msgspec.json.encode(values["result"]).decode()
-        table = self.steps.c
-        where = sa.and_(table.saga_id == saga_id, table.round == round, table.name == name)
-        tx.update(self.steps, where, **values)
+        of = {"saga_": saga_id, "round_": round, "step_": name}
+        tx.execute(self._ready.set_step(frozenset(values)), {**values, **of})
 
     def finish(
         self, tx: Tx, record: SagaRecord, state: str, params: Mapping[str, Any] | None
@@ -456,22 +430,13 @@ class SagaStore:
             finished_at=now,
             **kept,
         )
-        tx.update(
-            self.sagas,
-            sa.and_(self.sagas.c.after_id == record.id, self.sagas.c.state == records.QUEUED),
-            state=records.RUNNING,
-            lock_key=record.resource_id,
-            after_id=None,
-            wake_at=now,
-            generation=record.generation + 1,
-            updated_at=now,
-        )
-
-
-def _is_free(table: Any, now: float) -> sa.ColumnElement[bool]:
-    """Whether nobody holds a lease on a saga that counts."""
-    ended = sa.or_(table.lease_until < now, table.lease_until > now + FARTHEST_LEASE_S)
-    return sa.or_(table.runner.is_(None), ended)
+        following = {
+            "saga": record.id,
+            "key": record.resource_id,
+            "now": now,
+            "next": record.generation + 1,
+        }
+        tx.execute(self._ready.follow, following)
 
 
 def _queued(resource_id: str) -> str:
