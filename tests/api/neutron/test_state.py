@@ -5,11 +5,13 @@ import pytest
 from test_ports import OVS, report
 
 from gureum.core.bus.local import LocalBus
+from gureum.core.machine import HostNameTaken
 from gureum.neutron.agents.base import StateBook
 from gureum.neutron.agents.contract import (
     DHCP_AGENT,
     L2_AGENT,
     L3_AGENT,
+    AgentReport,
     NetworkState,
     StatusUpdate,
 )
@@ -292,3 +294,18 @@ def test_state_of_many_ports_costs_few_queries(hosts):
         guest(hosts, network)
         guest(hosts, network, host="h2")
     assert cost() == before
+
+
+def test_host_name_belongs_to_the_machine_that_reported_first(cloud):
+    def said(machine_id, host="h1"):
+        return cloud.state.report(
+            AgentReport("neutron-l3-agent", "L3 agent", host, "t", "2026-01-01T00:00:00+00:00",
+                        machine_id=machine_id))  # fmt: skip
+
+    said("")  # one that knows no name for its machine claims nothing
+    said("one")
+    with pytest.raises(HostNameTaken, match="the host name h1 belongs to another machine \\(one"):
+        said("two")
+    said("one")
+    said("two", "h2")
+    assert len(cloud.get("/agents", by="admin")) == 2

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gureum.core.bus.local import LocalBus
+from gureum.core.machine import HostNameTaken, taken
 from gureum.neutron.agents.base import Agent, AgentOptions, Changes, Problem, StateBook
 from gureum.neutron.agents.contract import (
     AgentAck,
@@ -33,6 +34,7 @@ class Recorder(Agent):
         self.asked: list[int] = []
         self.seen: list[dict[str, set[str]]] = []
         self.reports: list[AgentReport] = []
+        self.refusal: HostNameTaken | None = None
         self.act: Callable[[StateBook, Changes], list[Problem]] = lambda book, changes: []
         self._happened = threading.Condition()
 
@@ -56,6 +58,8 @@ class Recorder(Agent):
 
     def report(self, report: AgentReport) -> AgentAck:
         self._happen(self.reports, report)
+        if self.refusal is not None:
+            raise self.refusal
         return AgentAck(0)
 
     def _happen(self, into: list[Any], value: Any) -> None:
@@ -186,3 +190,31 @@ def test_heartbeat_goes_on_and_stop_returns_while_converge_is_stuck(agent: Recor
     agent.stop()
     assert time.monotonic() - started < 1.0
     release.set()
+
+
+def test_agent_whose_host_name_is_anothers_fetches_nothing_and_takes_no_pokes(
+    agent: Recorder,
+) -> None:
+    bus = LocalBus()
+    agent.machine_id = "ours"
+    agent.refusal = taken("host", "another", None)
+    agent.answers.append(L2State(revision=3, full=True, networks=(RED,)))
+    agent.serve(bus)
+    agent.start()
+    agent.wake(fetch=True)
+    agent.until(lambda: len(agent.reports) > 3)
+    assert agent.reports[-1].machine_id == "ours"
+    assert "belongs to another machine" in agent.trouble()
+    assert (agent.asked, agent.seen, bus.loads()) == ([], [], [])
+    agent.refusal = None
+    agent.until(lambda: agent.seen == [{"+": {"red"}, "-": set()}])
+    assert [key for key, _ in bus.loads()] == [("neutron-agent", "test-agent.host")]
+    agent.refusal = taken("host", "another", None)
+    count = len(agent.reports)
+    agent.until(lambda: len(agent.reports) > count + 2)
+    assert bus.loads() == []
+    asked = len(agent.asked)
+    agent.wake(fetch=True)
+    count = len(agent.reports)
+    agent.until(lambda: len(agent.reports) > count + 2)
+    assert len(agent.asked) == asked

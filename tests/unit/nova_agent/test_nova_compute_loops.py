@@ -8,6 +8,7 @@ import pytest
 from nova_guests import guest
 
 from gureum.core.bus import BusTimeout, Journal
+from gureum.core.machine import HostNameTaken, taken
 from gureum.nova.agent.config import ComputeOptions
 from gureum.nova.agent.contract import (
     ComputeState,
@@ -30,11 +31,18 @@ class Conductor(ComputeState):
         self.states: list[GuestState] = []
         self.answer: Callable[[list[str]], ExpectedGuests] = lambda seen: ExpectedGuests()
         self.down = False
+        self.refused = 0
+        self.refusal: HostNameTaken | None = None
         self.changed = threading.Condition()
 
     def report(self, report: HostReport) -> None:
         if self.down:
             raise BusTimeout("nobody answers")
+        if self.refusal is not None:
+            with self.changed:
+                self.refused += 1
+                self.changed.notify_all()
+            raise self.refusal
         with self.changed:
             self.reports.append(report)
             self.changed.notify_all()
@@ -211,3 +219,28 @@ def test_loops_go_on_when_the_conductor_was_away(host: Host) -> None:
     host.conductor.wait(lambda: len(host.conductor.reports) > 1)
     host.loops.stop()
     assert host.loops.trouble == ""
+
+
+def test_host_whose_name_is_anothers_reports_nothing_and_takes_no_orders(tmp_path: Path) -> None:
+    host = Host(tmp_path, sync_power_state_interval=0.1)
+    host.expect(ExpectedGuest("a guest of the other machine", "running"))
+    host.conductor.refusal = taken("host-1", "another", None)
+    member: list[bool] = []
+    loops = ComputeLoops(
+        host.options, host.worker, host.conductor, "boot-1", machine_id="ours",
+        on_member=member.append,
+    )  # fmt: skip
+    loops.start()
+    try:
+        host.conductor.wait(lambda: host.conductor.refused > 3)
+        assert "belongs to another machine" in loops.trouble
+        assert (member, host.conductor.states) == ([], [])
+        host.conductor.refusal = None
+        host.conductor.wait(lambda: len(host.conductor.states) > 0)
+        assert (member, loops.trouble) == ([True], "")
+        assert host.conductor.reports[-1].machine_id == "ours"
+        host.conductor.refusal, host.conductor.refused = taken("host-1", "another", None), 0
+        host.conductor.wait(lambda: host.conductor.refused > 1)
+        assert member == [True, False]
+    finally:
+        loops.stop()

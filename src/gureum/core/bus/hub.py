@@ -249,6 +249,7 @@ class HubBus(_RoutedBus):
 
     def _detach(self, service: Service) -> None:
         self._router.remove(service)
+        self._services = [known for known in self._services if known is not service]
 
     def close(self) -> None:
         """Stop listening and every service."""
@@ -261,7 +262,7 @@ class HubBus(_RoutedBus):
             connections = list(self._connections)
         for connection in connections:
             connection.close()
-        for service in self._services:
+        for service in list(self._services):
             service.close(wait=False)
 
 

@@ -150,6 +150,7 @@ class LocalBus(Bus):
 
     def _detach(self, service: Service) -> None:
         self._router.remove(service)
+        self._services = [known for known in self._services if known is not service]
 
     def _call(self, request: Request) -> Reply:
         return wait_reply(self._router, request)
@@ -160,5 +161,5 @@ class LocalBus(Bus):
 
     def close(self) -> None:
         """Stop every service."""
-        for service in self._services:
+        for service in list(self._services):
             service.close(wait=False)

@@ -290,6 +290,7 @@ class RabbitBus(Bus):
     def _detach(self, service: Service) -> None:
         with self._lock:
             consumers = self._consumers.pop(id(service), [])
+            self._services = [known for known in self._services if known is not service]
         for consumer in consumers:
             consumer.close()
 

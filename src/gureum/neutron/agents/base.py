@@ -3,7 +3,8 @@
 Owns: StateBook (full and delta answers become changes), Agent (threads, polling, pokes, backoff,
 heartbeat). Must not: know what is being converged. A converge acts on differences only and never
 flushes, so a restart of an agent leaves traffic alone; one bad item is a Problem and never stops
-the others.
+the others. With a `machine_id` nothing is fetched until the server took a heartbeat, and nothing any
+more once it refused one: the host name is another machine's.
 """
 
 import threading
@@ -21,6 +22,7 @@ from gureum.core import trace
 from gureum.core.bus.contract import AgentError
 from gureum.core.config import option
 from gureum.core.context import Stories, log_ids
+from gureum.core.machine import HostNameTaken
 from gureum.neutron.agents.contract import (
     INSPECT_S,
     AgentAck,
@@ -39,6 +41,7 @@ log = logs.get(__name__)
 _STOP_WAIT_S = 0.9
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_MAX_S = 30.0
+_WAIT_MAX_S = 3600.0
 _REST_TIMES = 3.0
 _REST_MAX_S = 0.5
 """An agent that is hinted again and again rests so many times as long as its last fetch took: what changes
@@ -188,6 +191,9 @@ class Agent(ABC):
     agent_type: ClassVar[str]
     topic: ClassVar[str]
 
+    machine_id: str = ""
+    """Of this machine (core/machine.py); set before the start."""
+
     def __init__(self, host: str, options: AgentOptions, server: Reports) -> None:
         self.host = host
         self.book = StateBook()
@@ -212,7 +218,9 @@ class Agent(ABC):
         self._converging_since: float | None = None
         self._failing = {"converge": "not done yet", "fetch": "", "report": ""}
         self._threads: list[threading.Thread] = []
+        self._bus: Any = None
         self._service: Any = None
+        self._member = False
         self._asked: list[tuple[Callable[[], Any], Future[Any]]] = []
 
     # --- what a subclass gives -----------------------------------------------------------------
@@ -269,10 +277,31 @@ class Agent(ABC):
         self.on_stop()
 
     def serve(self, bus: Any) -> None:
-        """Take pokes from the server."""
-        self._service = bus.serve(
-            NetworkAgent, self, poke_address(self.binary, self.host), workers=2
-        )
+        """Take pokes from the server, as soon as it knows this agent."""
+        self._bus = bus
+        if self._may_work():
+            self._take_pokes()
+
+    def _take_pokes(self) -> None:
+        if self._bus is not None and self._service is None:
+            self._service = self._bus.serve(
+                NetworkAgent, self, poke_address(self.binary, self.host), workers=2
+            )
+
+    def _may_work(self) -> bool:
+        return self._member or not self.machine_id
+
+    def _be_member(self, member: bool) -> None:
+        """Begin to work under the host name, or stop: it is another machine's."""
+        if member == self._member or not self.machine_id:
+            return
+        self._member = member
+        if member:
+            self._take_pokes()
+            self.wake(fetch=True)
+        elif self._service is not None:
+            self._service.close(wait=False)
+            self._service = None
 
     def changed(self, revision: int, kinds: list[str]) -> None:
         """Take a poke: ask for the state now, unless it is known already."""
@@ -402,18 +431,20 @@ class Agent(ABC):
                 now, due = time.monotonic(), self._due_at()
                 if self._wake_asked or self._asked or now >= due:
                     break
-                self._woken.wait(due - now)
+                self._woken.wait(min(due - now, _WAIT_MAX_S))
             return not self._stopping
 
     def _due_at(self) -> float:
         """When the next pass is due by itself: a poll, a retry, or a hint after the rest."""
+        if not self._may_work():
+            return float("inf")
         hinted_at = self._rest_until if self._fetch_asked else float("inf")
         return min(self._fetch_at, self._retry_at, hinted_at)
 
     def _is_pass_due(self) -> bool:
         """Whether a pass is due, and not only somebody who asks."""
         with self._woken:
-            due, self._wake_asked = self._wake_asked, False
+            due, self._wake_asked = self._wake_asked and self._may_work(), False
             return due or time.monotonic() >= self._due_at()
 
     def _fetch_if_due(self) -> None:
@@ -503,6 +534,7 @@ class Agent(ABC):
             },
             revision=self.converged_revision,
             problems=tuple(str(problem) for problem in self.problems[:20]),
+            machine_id=self.machine_id,
         )
 
     def _heartbeat(self) -> None:
@@ -512,9 +544,16 @@ class Agent(ABC):
                 ack = self._server.report(self._report())
                 backoff.passed()
                 self._failing["report"] = ""
+                self._be_member(True)
                 wait_s = self._base_options.report_interval_s
                 if ack.revision > self.book.revision:
                     self.wake(fetch=True)
+            except HostNameTaken as error:
+                wait_s = self._base_options.report_interval_s
+                if self._failing["report"] != _said(error):
+                    log.error("this host is refused", agent=self.binary, error=error.text)
+                self._failing["report"] = _said(error)
+                self._be_member(False)
             except Exception as error:  # border: an agent's worker
                 wait_s = min(backoff.failed(), self._base_options.report_interval_s)
                 self._failing["report"] = _said(error)

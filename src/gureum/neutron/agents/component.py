@@ -5,6 +5,7 @@ Owns: AgentComponent. Must not: know what an agent does; a subclass makes the ag
 
 from abc import abstractmethod
 
+from gureum.core.machine import machine_id
 from gureum.core.run import Component, Health, Runtime
 from gureum.neutron.agents.base import Agent
 from gureum.neutron.agents.contract import NetworkState
@@ -23,6 +24,7 @@ class AgentComponent(Component):
     def start(self, runtime: Runtime) -> None:
         """Begin to converge; neutron-server may come later."""
         self._agent = self.make(runtime, runtime.bus.client(NetworkState))
+        self._agent.machine_id = machine_id(runtime.cloud.state_dir)
         self._agent.serve(runtime.bus)
         self._agent.start()
 

@@ -105,7 +105,10 @@ class SubnetInfo:
 
 @dataclass(frozen=True, slots=True)
 class AgentReport:
-    """A heartbeat. `started_at` is ISO 8601 in UTC; `configurations` shows in the agents API."""
+    """A heartbeat. `started_at` is ISO 8601 in UTC; `configurations` shows in the agents API.
+
+    `machine_id`: see core/machine.py; "" is taken from every machine.
+    """
 
     binary: str
     agent_type: str
@@ -116,6 +119,7 @@ class AgentReport:
     configurations: dict[str, Any] = field(default_factory=dict)
     revision: int = 0
     problems: tuple[str, ...] = ()
+    machine_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +419,7 @@ class NetworkState(Contract, topic="neutron-state", version=1):
 
     @call(timeout=FAST)
     def report(self, report: AgentReport) -> AgentAck:
-        """Take a heartbeat; the first one registers the agent."""
+        """Take a heartbeat; the first one registers the agent. Raises: HostNameTaken."""
         raise NotImplementedError
 
     @call(timeout=FAST)

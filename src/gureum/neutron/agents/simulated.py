@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, TypeVar
 
 from gureum.core.faults import FaultPoint, SimulatedOptions
+from gureum.core.machine import machine_id
 from gureum.core.run import Component, Health, Runtime
 from gureum.neutron.agents.base import Agent, AgentOptions, Changes, Problem, StateBook
 from gureum.neutron.agents.contract import (
@@ -187,6 +188,7 @@ class SimulatedAgents(Component):
         for kind in kinds:
             point = FaultPoint(kind.binary, runtime.host, options, NotMade, runtime.stopping)
             agent = kind(runtime.host, AgentOptions(), server, point)
+            agent.machine_id = machine_id(runtime.cloud.state_dir)
             self._agents.append(agent)
             agent.serve(runtime.bus)
             agent.start()

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from gureum.core.context import Context
 from gureum.core.db import Conflict, Stale, Tx
 from gureum.core.db.types import utc_now
+from gureum.core.machine import taken
 from gureum.neutron.agents.contract import AgentReport
 from gureum.neutron.errors_l3 import AgentNotFound
 from gureum.neutron.store import tables as t
@@ -77,7 +78,10 @@ _OF_HOST = sa.select(t.agents).where(
 
 
 def take_report(tx: Tx, report: AgentReport) -> tuple[sa.Row[Any], bool]:
-    """Write a heartbeat; returns the agent, and whether it is new or was dead until now."""
+    """Write a heartbeat; returns the agent, and whether it is new or was dead until now.
+
+    Raises: HostNameTaken.
+    """
     now = utc_now()
     values: dict[str, Any] = {
         "binary": report.binary,
@@ -101,12 +105,14 @@ def take_report(tx: Tx, report: AgentReport) -> tuple[sa.Row[Any], bool]:
                 description="",
                 admin_state_up=True,
                 created_at=now,
+                machine_id=report.machine_id,
                 **values,
             )
         except Conflict as error:
             raise Stale("the agent was registered by another request") from error
         came = True
     else:
+        _claim(tx, row, report.machine_id)
         came = row.heartbeat_at <= _alive_after(tx) or row.started_at != values["started_at"]
         came = came or _reach(row.configurations) != _reach(report.configurations)
         if row.configurations == values["configurations"]:
@@ -117,6 +123,17 @@ def take_report(tx: Tx, report: AgentReport) -> tuple[sa.Row[Any], bool]:
     found = tx.one(_OF_HOST, {"kind": report.agent_type, "place": report.host})
     assert found is not None
     return found, came
+
+
+def _claim(tx: Tx, row: sa.Row[Any], machine_id: str) -> None:
+    """Keep a host name for the machine that reported first. Raises: HostNameTaken, Stale."""
+    if not machine_id or row.machine_id == machine_id:
+        return
+    if row.machine_id:
+        raise taken(row.host, row.machine_id, row.heartbeat_at)
+    free = sa.and_(t.agents.c.id == row.id, t.agents.c.machine_id == "")
+    if not tx.update(t.agents, free, machine_id=machine_id):
+        raise Stale(f"{row.host} was claimed by another request")
 
 
 def _reach(configurations: Any) -> Any:

@@ -369,6 +369,7 @@ agents = _table(
     sa.Column("heartbeat_at", UtcDateTime, nullable=False),
     sa.Column("configurations", JsonText, nullable=False),
     sa.Column("revision", sa.BigInteger, nullable=False, default=0),
+    sa.Column("machine_id", sa.String(64), nullable=False, default="", server_default=""),
     sa.UniqueConstraint("agent_type", "host", name="agents_once"),
     sa.Index("agents_host", "host"),
 )

@@ -10,6 +10,7 @@ from gureum.core import log
 from gureum.core.bus.base import Service
 from gureum.core.bus.journal import Journal
 from gureum.core.faults import FaultPoint, SimulatedOptions
+from gureum.core.machine import HostNameTaken, machine_id
 from gureum.core.run import Component, Health, Runtime
 from gureum.core.runner import Runner
 from gureum.nova.agent.config import ComputeOptions, LibvirtOptions
@@ -40,7 +41,7 @@ class NovaCompute(Component):
         self._patience_s = 0.0
 
     def start(self, runtime: Runtime) -> None:
-        """Serve ComputeAgent for this host and begin the loops."""
+        """Begin the loops, and serve ComputeAgent for this host once the conductor knows it."""
         options = runtime.config.get(ComputeOptions)
         state_path = Path(options.state_path)
         state_path.mkdir(parents=True, exist_ok=True)
@@ -49,11 +50,25 @@ class NovaCompute(Component):
         )
         self._journal = Journal(state_path / "compute-journal.sqlite")
         worker = ComputeWorker(options, runtime.host, self._driver, self._journal)
-        self._service = runtime.bus.serve(
-            ComputeAgent, worker, runtime.host, workers=options.job_workers
-        )
+
+        def serve(member: bool) -> None:
+            """Take orders as long as the host name is ours: they would be another machine's."""
+            if self._service is not None:
+                self._service.close(wait=False)
+                self._service = None
+            if member:
+                self._service = runtime.bus.serve(
+                    ComputeAgent, worker, runtime.host, workers=options.job_workers
+                )
+
         state = runtime.bus.client(ComputeState, timeout_s=STATE_TIMEOUT_S)
-        self._loops = ComputeLoops(options, worker, state)
+        self._loops = ComputeLoops(
+            options,
+            worker,
+            state,
+            machine_id=machine_id(runtime.cloud.state_dir),
+            on_member=serve,
+        )
         self._patience_s = SILENT_REPORTS * (options.report_interval + STATE_TIMEOUT_S)
         self._started = time.monotonic()
         self._loops.start()
@@ -69,9 +84,11 @@ class NovaCompute(Component):
         # The journal stays open for the jobs that are still running; it is whole at any moment.
 
     def health(self) -> Health:
-        """Ill when heartbeats stopped to arrive."""
+        """Ill when heartbeats stopped to arrive, or are refused."""
         if self._loops is None:
             return Health(False, "not started")
+        if self._loops.trouble.startswith(HostNameTaken.code):
+            return Health(False, self._loops.trouble)
         last = self._loops.last_report_at or self._started
         if time.monotonic() - last > self._patience_s:
             return Health(False, f"no heartbeat arrived: {self._loops.trouble or 'no answer'}")

@@ -349,7 +349,10 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class HostReport:
-    """A heartbeat with the inventory. `started_at` is ISO 8601 UTC, when this process started."""
+    """A heartbeat with the inventory. `started_at` is ISO 8601 UTC, when this process started.
+
+    `machine_id`: see core/machine.py; "" is taken from every machine.
+    """
 
     host: str
     started_at: str
@@ -357,6 +360,7 @@ class HostReport:
     inventory: Inventory
     capabilities: Capabilities
     boot_id: str = ""
+    machine_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -526,7 +530,7 @@ class ComputeState(Contract, topic="nova-conductor", version=1):
 
     @call(timeout=FAST)
     def report(self, report: HostReport) -> None:
-        """Take a heartbeat with the host's inventory."""
+        """Take a heartbeat with the host's inventory. Raises: HostNameTaken."""
         ...
 
     @call(timeout=FAST)

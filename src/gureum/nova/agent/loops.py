@@ -8,6 +8,9 @@ What a difference leads to:
 - a guest that was destroyed underneath, or is in another power state, is reported;
 - after a boot of the host, guests that should run are started;
 - a guest that the conductor does not know at all is left alone and logged.
+
+Until the first heartbeat is taken nothing else is done, and nothing any more once one is refused: the
+host name is another machine's, and its guests would look as if they had vanished.
 """
 
 import threading
@@ -19,6 +22,7 @@ from pathlib import Path
 
 from gureum.core import log
 from gureum.core.bus.contract import AgentError, BusError
+from gureum.core.machine import HostNameTaken
 from gureum.nova.agent.config import ComputeOptions
 from gureum.nova.agent.contract import (
     NOSTATE,
@@ -34,6 +38,9 @@ from gureum.nova.agent.worker import ComputeWorker
 LOG = log.get(__name__)
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+REPORT = "report"
+HURRY_S = 0.5
+"""How soon the first heartbeat is tried again."""
 EARLY_S = 0.2
 """How long a burst of events is gathered before it is reported."""
 
@@ -47,7 +54,10 @@ class _Task:
 
 
 class ComputeLoops:
-    """One thread that runs every periodic work of a compute host."""
+    """One thread that runs every periodic work of a compute host.
+
+    on_member: called in it when the conductor took this host's word, and when it took it no more.
+    """
 
     def __init__(
         self,
@@ -55,8 +65,14 @@ class ComputeLoops:
         worker: ComputeWorker,
         state: ComputeState,
         boot_id: str | None = None,
+        *,
+        machine_id: str = "",
+        on_member: Callable[[bool], None] = lambda member: None,
     ) -> None:
         self._options = options
+        self._machine_id = machine_id
+        self._on_member = on_member
+        self.member = False
         self._worker = worker
         self._state = state
         self._boot_id = boot_id if boot_id is not None else _boot_id()
@@ -73,7 +89,7 @@ class ComputeLoops:
         self._reconciling = threading.Lock()  # an audit asks for it too
         worker.reconcile = self.reconcile
         self._tasks = (
-            _Task("report", options.report_interval, self.report),
+            _Task(REPORT, options.report_interval, self.report),
             _Task("cards", options.report_interval, worker.mend_cards),
             _Task("reconcile", options.sync_power_state_interval, self.reconcile),
             _Task("housekeep", options.image_cache_manager_interval, worker.driver.housekeep),
@@ -108,16 +124,28 @@ class ComputeLoops:
             if self._wake.is_set():
                 self._stop.wait(EARLY_S)
                 self._wake.clear()
-                self._attempt("events", self.report_touched)
+                if self.member:
+                    self._attempt("events", self.report_touched)
             now = time.monotonic()
             for task in self._tasks:
                 if task.due <= now and not self._stop.is_set():
-                    self._attempt(task.name, task.work)
-                    task.due = time.monotonic() + task.every_s
+                    if self.member or task.name == REPORT:
+                        self._attempt(task.name, task.work)
+                    task.due = time.monotonic() + self._pause_s(task)
+
+    def _pause_s(self, task: _Task) -> float:
+        """A host that was not heard yet hurries; one that was refused does not."""
+        hurried = not self.member and not self.trouble.startswith(HostNameTaken.code)
+        return min(task.every_s, HURRY_S) if hurried else task.every_s
 
     def _attempt(self, name: str, work: Callable[[], None]) -> None:
         try:
             work()
+        except HostNameTaken as error:
+            if self.trouble != str(error):
+                LOG.error("this host is refused", host=self._worker.host, error=error.text)
+            self.trouble = str(error)
+            self._be_member(False)
         except (AgentError, BusError) as error:
             self.trouble = f"{name}: {error}"
             LOG.warning("round failed, it comes again", round=name, error=str(error))
@@ -125,11 +153,17 @@ class ComputeLoops:
             self.trouble = f"{name}: {type(error).__name__}"
             LOG.error("round failed", round=name, exc_info=True)
         else:
-            if self.trouble.startswith(f"{name}:"):
+            refused = name == REPORT and self.trouble.startswith(HostNameTaken.code)
+            if self.trouble.startswith(f"{name}:") or refused:
                 self.trouble = ""
 
+    def _be_member(self, member: bool) -> None:
+        if member != self.member:
+            self.member = member
+            self._on_member(member)
+
     def report(self) -> None:
-        """Send the heartbeat."""
+        """Send the heartbeat. Raises: HostNameTaken, and what the bus raises."""
         self._state.report(
             HostReport(
                 host=self._worker.host,
@@ -138,9 +172,11 @@ class ComputeLoops:
                 inventory=self._worker.inventory(),
                 capabilities=self._worker.capabilities(),
                 boot_id=self._boot_id,
+                machine_id=self._machine_id,
             )
         )
         self.last_report_at = time.monotonic()
+        self._be_member(True)
 
     def report_touched(self) -> None:
         """Report guests that changed by themselves."""

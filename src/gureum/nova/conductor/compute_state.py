@@ -134,6 +134,7 @@ class ComputeStateWorker(ComputeState):
             hosts.COMPUTE,
             started_at=datetime.fromisoformat(report.started_at).astimezone(UTC),
             boot_id=report.boot_id,
+            machine_id=report.machine_id,
             disabled=not self._options.enable_new_services,
         )
         known = hosts.get_node(tx, report.host)

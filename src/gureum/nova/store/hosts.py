@@ -12,8 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gureum.core.db import Conflict, Stale
 from gureum.core.db.engine import Tx
 from gureum.core.db.types import utc_now
+from gureum.core.machine import taken
 from gureum.nova.store import revisions
 from gureum.nova.store.tables import cell_revisions, compute_nodes, services
 
@@ -53,35 +55,54 @@ def heard_of(
     started_at: datetime | None = None,
     boot_id: str = "",
     disabled: bool = False,
+    machine_id: str = "",
 ) -> str:
     """Record a sign of life; a service heard of first is made. Returns its id.
 
-    disabled: how a service that is made starts.
+    disabled: how a service that is made starts. Raises: HostNameTaken.
     """
     now = at or utc_now()
     where = sa.and_(services.c.host == host, services.c.binary == binary)
-    known = tx.scalar(sa.select(services.c.id).where(where))
+    known = tx.one(
+        sa.select(services.c.id, services.c.machine_id, services.c.last_seen_at).where(where)
+    )
     if known is not None:
+        _claim(tx, host, known, machine_id)
         values: dict[str, Any] = {"last_seen_at": now}
         if started_at is not None:
             values["started_at"] = started_at
         if boot_id:
             values["boot_id"] = boot_id
-        tx.update_by(services.c.id, known, **values)
-        return str(known)
+        tx.update_by(services.c.id, known.id, **values)
+        return str(known.id)
     service_id = str(uuid.uuid4())
-    tx.insert(
-        services,
-        id=service_id,
-        host=host,
-        binary=binary,
-        disabled=disabled,
-        boot_id=boot_id,
-        last_seen_at=now,
-        started_at=started_at,
-        created_at=utc_now(),
-    )
+    try:
+        tx.insert(
+            services,
+            id=service_id,
+            host=host,
+            binary=binary,
+            disabled=disabled,
+            boot_id=boot_id,
+            machine_id=machine_id,
+            last_seen_at=now,
+            started_at=started_at,
+            created_at=utc_now(),
+        )
+    except Conflict as error:
+        raise Stale("the service was registered by another request") from error
     return service_id
+
+
+def _claim(tx: Tx, host: str, known: sa.Row[Any], machine_id: str) -> None:
+    """Keep a host name for the machine that reported first. Raises: HostNameTaken, Stale."""
+    if not machine_id or known.machine_id == machine_id:
+        return
+    if known.machine_id:
+        raise taken(host, known.machine_id, known.last_seen_at)
+    free = sa.and_(services.c.id == known.id, services.c.machine_id == "")
+    if not tx.update(services, free, machine_id=machine_id):
+        raise Stale(f"{host} was claimed by another request")
 
 
 def still_there(tx: Tx, service_ids: Collection[str]) -> bool:

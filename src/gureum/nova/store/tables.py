@@ -471,6 +471,7 @@ services = sa.Table(
     sa.Column("disabled_reason", sa.String(255)),
     sa.Column("forced_down", sa.Boolean(create_constraint=False), nullable=False, default=False),
     sa.Column("boot_id", sa.String(64), nullable=False, default=""),
+    sa.Column("machine_id", sa.String(64), nullable=False, default="", server_default=""),
     _moment("last_seen_at"),
     _moment("started_at"),
     _moment("created_at", nullable=False),
