@@ -14,11 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool, StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from gureum.core import guard, reading
 from gureum.core.db.errors import CommitUnknown, Conflict, DatabaseError, Stale, Unavailable
@@ -240,7 +240,7 @@ class Database:
         self.kind = self.url.get_backend_name()
         self.deps: Any = None
         self._writer = threading.RLock()
-        self._looker: PoolProxiedConnection | None = None  # sees the commits of all others
+        self._looker: sqlite3.Connection | None = None  # sees the commits of all others
         self._looking = threading.Lock()
         self._commits = 0
         self._engine = self._make_engine(pool_size, busy_timeout_s)
@@ -300,12 +300,12 @@ class Database:
             return self._commits
         try:
             with self._looking:
-                if self._looker is None:
-                    self._looker = self._engine.raw_connection()
-                    self._looker.detach()
-                looker = cast(sqlite3.Connection, self._looker.dbapi_connection)
-                row = looker.execute("PRAGMA data_version").fetchone()
-        except (sqlite3.Error, exc.DBAPIError):
+                if self._looker is None:  # not of the pool, and it never waits: a loop may ask
+                    self._looker = sqlite3.connect(
+                        str(self.url.database), timeout=0, isolation_level=None, check_same_thread=False
+                    )
+                row = self._looker.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
             return None
         return int(row[0])
 
