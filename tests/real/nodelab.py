@@ -12,10 +12,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import openstack
 from cloudlab import Failed, Lab, run, wait_for
@@ -135,10 +135,14 @@ class Ping:
         self.process.wait(20)
         with self.output:
             self.output.seek(0)
-            text = self.output.read()
-        answered = {int(number) for number in _ANSWER.findall(text)}
-        assert answered, text
-        return max(answered), len(answered)
+            return answered(self.output.read())
+
+
+def answered(text: str) -> tuple[int, int]:
+    """Return how many pings were sent up to the last answer, and how many of them were answered."""
+    numbers = {int(number) for number in _ANSWER.findall(text)}
+    assert numbers, text
+    return max(numbers), len(numbers)
 
 
 def ping(namespace: str, address: str) -> Ping:
@@ -151,7 +155,16 @@ def ping(namespace: str, address: str) -> Ping:
     return Ping(process, f"{namespace} -> {address}", output)
 
 
-def lost(pings: list[Ping]) -> tuple[int, int]:
+class Ends(Protocol):
+    """A ping that can be ended."""
+
+    what: str
+
+    def end(self) -> tuple[int, int]:
+        """Stop; returns how many were sent and answered."""
+
+
+def lost(pings: Sequence[Ends]) -> tuple[int, int]:
     """End pings; returns how many were sent, and how many were not answered."""
     counts = [(one.what, *one.end()) for one in pings]
     bad = [count for count in counts if count[1] != count[2]]

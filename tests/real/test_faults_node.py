@@ -13,13 +13,11 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import nodelab
 import pytest
 from cloudlab import Lab, lines, run, wait_for
-from openstack.connection import Connection
-from openstack.exceptions import ConflictException
+from guestlab import Guests
 
 from gureum.cli.test import why_not_real
 
@@ -28,105 +26,29 @@ pytestmark = [
     pytest.mark.skipif(bool(why_not_real()), reason=why_not_real() or "runs"),
 ]
 
-BOOT_S = 420.0
 PORTS = 100
 TOOK: dict[str, float] = {}
 
 
-class Faulty:
+class Faulty(Guests):
     """The cloud under test: two guests on a routed network, one with a floating address."""
 
     def __init__(self, lab: Lab, folder: Path) -> None:
-        self.lab = lab
-        self.folder = folder
-        self.sdk: Connection = nodelab.connect(lab)
-        self.key = folder / "key.pem"
-        self.network: Any = None
-        self.server: Any = None
-        self.other: Any = None
-        self.floating = ""
-
-    def make(self) -> None:
-        sdk = self.sdk
-        pair = sdk.compute.create_keypair(name="faults")
-        self.key.write_text(pair.private_key)
-        self.key.chmod(0o600)
-        self.network = sdk.network.create_network(name="faults")
-        subnet = sdk.network.create_subnet(
-            network_id=self.network.id, ip_version=4, cidr="10.91.0.0/16", name="faults"
-        )
-        public = sdk.network.find_network("public", ignore_missing=False)
-        self.router = sdk.network.create_router(
-            name="faults", external_gateway_info={"network_id": public.id}
-        )
-        sdk.network.add_interface_to_router(self.router, subnet_id=subnet.id)
-        group = self._default_group()
-        for protocol in ("icmp", "tcp"):
-            with contextlib.suppress(ConflictException):  # an earlier test made it
-                sdk.network.create_security_group_rule(
-                    security_group_id=group, direction="ingress", protocol=protocol,
-                    ethertype="IPv4",
-                )  # fmt: skip
-        self.server, self.other = (self._boot(name) for name in ("faults-one", "faults-two"))
-        made = sdk.network.create_ip(floating_network_id=public.id)
-        sdk.network.update_ip(made, port_id=self.port(self.server).id)
-        self.floating = made.floating_ip_address
-        self.ssh_works()
-
-    def unmake(self) -> None:
-        """Remove what `make` made, however far it came."""
-        sdk = self.sdk
-        for server in sdk.compute.servers(name="faults"):
-            sdk.compute.delete_server(server)
-            sdk.compute.wait_for_delete(server, interval=0.5, wait=120)
-        for made in sdk.network.ips(floating_ip_address=self.floating) if self.floating else ():
-            sdk.network.delete_ip(made)
-        for router in sdk.network.routers(name="faults"):
-            for port in sdk.network.ports(device_id=router.id):
-                if port.device_owner == "network:router_interface":
-                    sdk.network.remove_interface_from_router(router, port_id=port.id)
-            sdk.network.delete_router(router)
-        for network in sdk.network.networks(name="faults"):
-            sdk.network.delete_network(network)
-        sdk.compute.delete_keypair("faults", ignore_missing=True)
-
-    def _default_group(self) -> str:
-        project = self.sdk.current_project_id
-        groups = self.sdk.network.security_groups(project_id=project, name="default")
-        return str(next(iter(groups)).id)
-
-    def _boot(self, name: str) -> Any:
-        image = self.sdk.image.find_image("gureum-guest", ignore_missing=False)
-        flavor = self.sdk.compute.find_flavor("g1.small", ignore_missing=False)
-        made = self.sdk.compute.create_server(
-            name=name, image_id=image.id, flavor_id=flavor.id, key_name="faults",
-            networks=[{"uuid": self.network.id}],
-        )  # fmt: skip
-        return self.sdk.compute.wait_for_server(made, wait=int(BOOT_S), interval=1)
-
-    def port(self, server: Any) -> Any:
-        return next(iter(self.sdk.network.ports(device_id=server.id)))
-
-    def tap(self, server: Any) -> str:
-        return f"tap{self.port(server).id[:11]}"
-
-    def status(self, server: Any) -> str:
-        return str(self.sdk.compute.get_server(server.id).status)
-
-    def domain(self, server: Any) -> str:
-        return run("virsh", "-c", "qemu:///system", "domname", server.id).stdout.strip()
-
-    def ssh(self, command: str) -> str:
-        return self.lab.ssh(self.key, self.floating, command)
-
-    def ssh_works(self, seconds: float = BOOT_S) -> None:
-        wait_for("ssh", lambda: self.ssh("true") == "", seconds, 2)
+        super().__init__(lab, folder, "faults")
 
     def came_back(self, what: str, begun: float | None = None) -> None:
         """Wait for a clean audit, and note how long it took."""
         since = time.monotonic() if begun is None else begun
         nodelab.comes_back(self.lab)
         TOOK[what] = round(time.monotonic() - since, 1)
+
+    @contextlib.contextmanager
+    def no_ping_lost(self) -> Iterator[None]:
+        """Between the guests, and from the outside to the first, while something is broken."""
+        pings = [self.ping_between(), nodelab.ping(self.lab.outside.namespace, self.floating)]
+        yield
+        sent, lost = nodelab.lost(pings)
+        assert sent and lost == 0
 
     @property
     def mark(self) -> str:
@@ -168,14 +90,15 @@ def clean(cloud: Faulty) -> Iterator[None]:
 
 
 def test_killed_libvirtd_costs_no_guest(cloud: Faulty):
-    boot = cloud.ssh("cat /proc/sys/kernel/random/boot_id")
-    nodelab.kill(*nodelab.processes("libvirtd"))
-    said = nodelab.findings(cloud.lab)
-    assert any("nova-compute" in text for text in said["could_not_look"]), said
-    begun = time.monotonic()
-    nodelab.start_daemons(cloud.lab, cloud.folder)
-    cloud.came_back("libvirtd killed", begun)
-    assert cloud.ssh("cat /proc/sys/kernel/random/boot_id") == boot
+    boot = cloud.boot_id()
+    with cloud.no_ping_lost():
+        nodelab.kill(*nodelab.processes("libvirtd"))
+        said = nodelab.findings(cloud.lab)
+        assert any("nova-compute" in text for text in said["could_not_look"]), said
+        begun = time.monotonic()
+        nodelab.start_daemons(cloud.lab, cloud.folder)
+        cloud.came_back("libvirtd killed", begun)
+    assert cloud.boot_id() == boot
     assert cloud.status(cloud.server) == "ACTIVE"
 
 
@@ -196,21 +119,23 @@ def test_killed_switch_gets_its_ports_and_flows_back(cloud: Faulty):
 
 @pytest.mark.parametrize("program", ["dnsmasq", "haproxy"])
 def test_killed_daemon_of_a_namespace_is_started_again(cloud: Faulty, program: str):
-    nodelab.kill(*nodelab.processes(program, cloud.mark))
-    begun = time.monotonic()
-    wait_for(program, lambda: nodelab.processes(program, cloud.mark), 40, 0.2)
-    cloud.came_back(f"{program} killed", begun)
+    with cloud.no_ping_lost():
+        nodelab.kill(*nodelab.processes(program, cloud.mark))
+        begun = time.monotonic()
+        wait_for(program, lambda: nodelab.processes(program, cloud.mark), 40, 0.2)
+        cloud.came_back(f"{program} killed", begun)
 
 
 @pytest.mark.parametrize("name", ["node", "control"])
 def test_killed_process_of_gureum_is_started_again(cloud: Faulty, name: str):
-    boot = cloud.ssh("cat /proc/sys/kernel/random/boot_id")
+    boot = cloud.boot_id()
     pid = nodelab.child(cloud.lab, name)
-    nodelab.kill(pid)
-    begun = time.monotonic()
-    wait_for(f"a new {name}", lambda: nodelab.child(cloud.lab, name) != pid, 60, 0.2)
-    cloud.came_back(f"process {name} killed", begun)
-    assert cloud.ssh("cat /proc/sys/kernel/random/boot_id") == boot
+    with cloud.no_ping_lost():
+        nodelab.kill(pid)
+        begun = time.monotonic()
+        wait_for(f"a new {name}", lambda: nodelab.child(cloud.lab, name) != pid, 60, 0.2)
+        cloud.came_back(f"process {name} killed", begun)
+    assert cloud.boot_id() == boot
 
 
 def test_metadata_socket_that_was_deleted_is_made_anew(cloud: Faulty):

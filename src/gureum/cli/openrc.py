@@ -22,6 +22,7 @@ def run(args: argparse.Namespace) -> int:
     text = settings.openrc(auth_url, config.get(InstallOptions).admin_password, cloud.region)
     there = client.find()
     if there is not None and shutil.which("openstack") is None:
-        text += f"export PATH='{there.parent}':\"$PATH\"\n"
+        # behind what is there: the client's environment has a python of its own
+        text += f"export PATH=\"$PATH\":'{there.parent}'\n"
     print(text, end="")
     return 0
