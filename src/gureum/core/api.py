@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any
 
+from gureum.core.announce import announced
 from gureum.core.db import Database
+from gureum.core.events import Events
 from gureum.core.http.dispatch import Authenticator, Dispatcher
 from gureum.core.http.edge import App
 from gureum.core.policy import Policy
 from gureum.core.run import Component, Runtime
 from gureum.core.service import Service
+from gureum.core.spec.versions import BASE
 
 
 def open_databases(runtime: Runtime, service: Service) -> dict[str, Database]:
@@ -30,6 +34,15 @@ def open_policy(runtime: Runtime, service: Service) -> Policy:
     """Return the service's rules with the overrides of `CONFIG_DIR/SERVICE/policy.yaml` if there."""
     path = os.path.join(runtime.cloud.config_dir, service.name, "policy.yaml")
     return Policy(service.rules, path if os.path.exists(path) else None)
+
+
+def announcing(service: Service, events: Events | None) -> Service:
+    """Return a service whose operations tell events, as its notices say; the same one without events."""
+    if events is None or service.notices is None:
+        return service
+    newest = service.versions.maximum if service.versions is not None else BASE
+    told = announced(service.operations, service.notices, events, newest)
+    return replace(service, operations=told)
 
 
 class ApiComponent(Component):
@@ -58,7 +71,7 @@ class ApiComponent(Component):
             database.deps = deps
         base = f"http://{runtime.cloud.address}:{runtime.port(self.port)}"
         self.dispatcher = Dispatcher(
-            self.service,
+            announcing(self.service, runtime.events),
             open_policy(runtime, self.service),
             self.authenticator(runtime, deps),
             databases,

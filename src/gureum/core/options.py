@@ -67,6 +67,30 @@ class ProcessOptions:
     )
 
 
+@section("notifications", "Events about resources, for billing, audit and telemetry.")
+@dataclass(frozen=True, slots=True)
+class NotificationOptions:
+    """Who is told what happened to which resource."""
+
+    driver: tuple[str, ...] = option(
+        "Where events go: messagingv2 (RabbitMQ, in the common format), log (a file of JSON lines)."
+        " Empty: nowhere, and they cost nothing.",
+        default=(),
+    )
+    transport_url: str = option(
+        "The broker of messagingv2; empty: that of [bus].", default="", secret=True
+    )
+    topics: tuple[str, ...] = option(
+        "First word of the queues that get every event, as in notifications.info.",
+        default=("notifications",),
+    )
+    file: str = option("The file of log.", default="{log_dir}/notifications.jsonl")
+    amqp_durable_queues: bool = option(
+        "How exchanges and queues are made that no reader has made yet; as its readers have it.",
+        default=False,
+    )
+
+
 CORE_SECTIONS: tuple[type, ...] = (
     CloudOptions,
     DatabaseOptions,
@@ -74,5 +98,6 @@ CORE_SECTIONS: tuple[type, ...] = (
     BusOptions,
     ProcessOptions,
     CacheOptions,
+    NotificationOptions,
     SimulatedOptions,
 )

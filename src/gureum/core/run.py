@@ -23,6 +23,8 @@ from gureum.core.bus.open import open_bus
 from gureum.core.cache import CacheOptions, SharedCache
 from gureum.core.config import CloudOptions, Config
 from gureum.core.db.engine import Database
+from gureum.core.events import Events
+from gureum.core.events_open import open_events
 from gureum.core.http.client import HttpClient
 from gureum.core.http.edge import Pools
 from gureum.core.listen import Health, HttpListeners
@@ -91,6 +93,8 @@ class Runtime:
         self._client: HttpClient | None = None
         self._pools: Pools | None = None
         self._cache: SharedCache | None = None
+        self._events: Events | None = None
+        self._events_opened = False
         self._lock = threading.RLock()
         self._components: list[Component] = []
         self._starting = ""
@@ -145,6 +149,15 @@ class Runtime:
             if self._cache is None and options.servers:
                 self._cache = SharedCache(options)
             return self._cache
+
+    @property
+    def events(self) -> Events | None:
+        """Where services tell what happened; None where nobody wants to know."""
+        with self._lock:
+            if not self._events_opened:
+                self._events = open_events(self.config, self.host)
+                self._events_opened = True
+            return self._events
 
     @property
     def pools(self) -> Pools:
@@ -212,6 +225,9 @@ class Runtime:
     def close(self) -> None:
         """Close the bus and the databases."""
         with self._lock:
+            if self._events is not None:
+                self._events.close()
+                self._events = None
             if self._bus is not None:
                 self._bus.close()
                 self._bus = None

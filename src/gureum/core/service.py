@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gureum.core.announce import Notices
 from gureum.core.context import Context
 from gureum.core.policy.rules import Rule
 from gureum.core.spec.errors import ApiError
@@ -46,7 +47,7 @@ class Service:
     name: its folder. type: its word in the catalogue. prefix: stands before every operation's path;
     root_operations have none. project_in_path: `/PREFIX/PROJECT_ID/…`
     is accepted and must name the token's project. suffixes: e.g. ".json", dropped from paths.
-    lenient_slash: `/things/` is the collection, not an item with an empty id.
+    lenient_slash: `/things/` is the collection, not an item with an empty id. notices: the events it tells.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Service:
     sagas: Sequence[Any] = ()
     reconcilers: Sequence[Any] = ()
     components: Mapping[str, str] = field(default_factory=dict)
+    notices: Notices | None = None
     list_keys: ListKeys = no_list_keys
     project_in_path: bool = False
     refuse_before_missing: bool = False

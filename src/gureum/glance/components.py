@@ -14,7 +14,7 @@ from gureum.core.reconcile import Reconcilers
 from gureum.core.run import Runtime
 from gureum.core.runner import Runner
 from gureum.core.saga import Engine, SagaStore
-from gureum.glance import sagas
+from gureum.glance import notices, sagas
 from gureum.glance.config import BackendOptions, FilterOptions, GlanceOptions, ImportOptions
 from gureum.glance.drivers.cache import ImageCache
 from gureum.glance.drivers.fetch import Fetcher, Filters
@@ -142,6 +142,7 @@ class GlanceApi(ApiComponent):
             deps=deps,
             name=f"glance-api/{runtime.instance}",
             workers=deps.options.import_workers,
+            observers=[notices.imports(deps.db, runtime.events)] if runtime.events else [],
         )
         self._engine.start()
         self._reconcilers = Reconcilers([Leftovers(deps), Cacher(deps)], leases=None)

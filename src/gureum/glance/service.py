@@ -20,6 +20,7 @@ from gureum.glance.api import (
     versions,
 )
 from gureum.glance.config import OPTIONS
+from gureum.glance.notices import NOTICES
 from gureum.glance.policy import RULES
 from gureum.glance.store import tables
 
@@ -44,6 +45,7 @@ SERVICE = Service(
     root_operations=operations_of(versions),
     rules=RULES,
     error_body=errors.error_body,
+    notices=NOTICES,
     databases=[DatabaseSpec("glance", tables.metadata, "gureum.glance.store.migrations")],
     options=OPTIONS,
     sagas=sagas.ALL,

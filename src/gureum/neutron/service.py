@@ -29,6 +29,7 @@ from gureum.neutron.api import (
 )
 from gureum.neutron.api.common import PREFIX, also_dashed, list_keys
 from gureum.neutron.errors import error_body
+from gureum.neutron.notices import NOTICES
 from gureum.neutron.store import tables
 
 SERVICE = Service(
@@ -59,6 +60,7 @@ SERVICE = Service(
     root_operations=operations_of(versions),
     rules=policy.RULES,
     error_body=error_body,
+    notices=NOTICES,
     databases=[DatabaseSpec("neutron", tables.metadata, "gureum.neutron.store.migrations")],
     options=[
         config.NeutronOptions,

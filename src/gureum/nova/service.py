@@ -25,6 +25,7 @@ from gureum.nova.api import (
 from gureum.nova.api.links import PREFIX, list_keys
 from gureum.nova.config import ConsoleAuthOptions, NovaOptions, QuotaOptions, VncOptions
 from gureum.nova.errors import error_body
+from gureum.nova.notices import NOTICES
 from gureum.nova.policy import RULES
 from gureum.nova.sagas import ALL
 from gureum.nova.store import tables
@@ -67,6 +68,7 @@ SERVICE = Service(
         parse_version(versions.MAXIMUM),
         "x-openstack-nova-api-version",
     ),
+    notices=NOTICES,
     databases=[
         DatabaseSpec("nova_api", tables.API, "gureum.nova.store.migrations.api"),
         DatabaseSpec("nova_cell0", tables.CELL, _CELL_MIGRATIONS),

@@ -16,8 +16,9 @@ from gureum.core.metrics import Sample
 from gureum.core.reconcile import Leases, Reconcilers
 from gureum.core.run import Component, Health, Runtime
 from gureum.core.saga import Engine, SagaStore
+from gureum.core.saga.run import SagaEvent
 from gureum.keystone.client import Session
-from gureum.nova import sagas
+from gureum.nova import notices, sagas
 from gureum.nova.agent.contract import ComputeAgent, ComputeState, ImageAccess
 from gureum.nova.conductor.compute_state import ComputeStateWorker
 from gureum.nova.conductor.config import ConductorOptions
@@ -98,6 +99,7 @@ class NovaConductor(Component):
             engine = Engine(
                 deps.cells[cell], own, sagas.ALL, deps=replace(deps, cell=cell),
                 name=f"{BINARY}/{runtime.instance}", workers=options.workers,
+                observers=self._observers(runtime, deps, own, cell),
             )  # fmt: skip
             own.wake = engine.wake
             self._engines.append(engine)
@@ -129,6 +131,15 @@ class NovaConductor(Component):
     def _wake(self) -> None:
         for engine in self._engines:
             engine.wake()
+
+    @staticmethod
+    def _observers(
+        runtime: Runtime, deps: SagaDeps, store: SagaStore, cell: str
+    ) -> list[Callable[[SagaEvent], None]]:
+        if runtime.events is None:
+            return []
+        database, cells = deps.cells[cell], deps.cells.values()
+        return [notices.server_verbs(database, cells, store, sagas.ALL, runtime.events)]
 
     @staticmethod
     def _deps(runtime: Runtime) -> SagaDeps:
