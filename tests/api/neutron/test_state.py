@@ -15,6 +15,7 @@ from gureum.neutron.agents.contract import (
     NetworkState,
     StatusUpdate,
 )
+from gureum.neutron.logic import heartbeats
 
 
 def guest(cloud, network, host="h1", **values):
@@ -125,7 +126,8 @@ def test_only_affected_hosts_are_hinted(hosts):
     assert hosts.pokes == []
 
 
-def test_heartbeat_tells_when_there_is_news(hosts):
+def test_heartbeat_tells_when_there_is_news(hosts, monkeypatch):
+    monkeypatch.setattr(heartbeats, "TOGETHER_S", 0.0)
     before = report(hosts, **OVS).revision
     network, _ = hosts.network()
     guest(hosts, network)

@@ -53,7 +53,10 @@ class AgentOptions:
     """What every networking agent can be told; each agent's config.py extends it."""
 
     poll_interval_s: float = option(
-        "How often the wanted state is asked for without a hint.", default=10.0, unit="s", min=0.05
+        "How often the wanted state is asked for without a hint; the answer to a heartbeat is one.",
+        default=60.0,
+        unit="s",
+        min=0.05,
     )
     report_interval_s: float = option(
         "How often the agent says that it lives.", default=10.0, unit="s", min=0.05

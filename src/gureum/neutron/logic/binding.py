@@ -6,7 +6,7 @@ agent knows its lease. Nova is told after the commit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -140,7 +140,7 @@ _WAITING = (
     sa.select(t.ports)
     .join(t.port_bindings, t.port_bindings.c.port_id == t.ports.c.id)
     .where(
-        t.port_bindings.c.host == sa.bindparam("host"),
+        t.port_bindings.c.host.in_(sa.bindparam("hosts", expanding=True)),
         t.port_bindings.c.status == store.ACTIVE,
         t.ports.c.l2_active.is_(True),
         t.ports.c.status == "DOWN",
@@ -148,9 +148,9 @@ _WAITING = (
 )
 
 
-def settle(tx: Tx, host: str) -> None:
-    """Make the ports of a host active that waited for DHCP and do not have to any more."""
-    for port in tx.all(_WAITING, {"host": host}):
+def settle(tx: Tx, hosts: Collection[str]) -> None:
+    """Make the ports of hosts active that waited for DHCP and do not have to any more."""
+    for port in tx.all(_WAITING, {"hosts": sorted(hosts)}) if hosts else ():
         if not awaits_dhcp(tx, port):
             set_status(tx, port, "ACTIVE")
 

@@ -26,6 +26,7 @@ from gureum.neutron.agents.contract import (
 )
 from gureum.neutron.deps import Deps
 from gureum.neutron.logic import binding, dhcp, l3_scheduling
+from gureum.neutron.logic.heartbeats import KIND_OF_AGENT, L2_AGENTS, Heartbeats
 from gureum.neutron.store import agents as agent_store
 from gureum.neutron.store import changes, l2_state, l3_state
 from gureum.neutron.store import ports as port_store
@@ -34,13 +35,6 @@ from gureum.neutron.store import tables as t
 LOG = log.get(__name__)
 
 Build = Callable[..., tuple[Any, ...]]
-_L2_AGENTS = ("Open vSwitch agent", "Linux bridge agent")
-_KIND_OF_AGENT = {
-    "Open vSwitch agent": changes.L2,
-    "Linux bridge agent": changes.L2,
-    "L3 agent": changes.L3,
-    "DHCP agent": changes.DHCP,
-}
 _L2_BUILDERS: dict[str, Build] = {
     "networks": l2_state.networks,
     "ports": l2_state.ports,
@@ -73,6 +67,7 @@ class NetworkStateServer(NetworkState):
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
+        self._heartbeats = Heartbeats(deps)
 
     # --- wanted state ---------------------------------------------------------------------------
 
@@ -121,28 +116,28 @@ class NetworkStateServer(NetworkState):
 
     def report(self, report: AgentReport) -> AgentAck:
         """See NetworkState."""
+        quiet = self._heartbeats.take(report)
+        if quiet is not None:
+            return quiet
 
-        def take(tx: Tx) -> AgentAck:
+        def take(tx: Tx) -> tuple[AgentAck, str]:
             agent, came = agent_store.take_report(tx, report)
             if came:
                 self._welcome(tx, agent)
-            if report.agent_type in _L2_AGENTS:
-                binding.settle(tx, report.host)
+            if report.agent_type in L2_AGENTS:
+                binding.settle(tx, [report.host])
             changes.prune(tx, self._deps.options.changes_kept)
-            kind = _KIND_OF_AGENT.get(report.agent_type, "")
-            newest = tx.scalar(
-                sa.select(sa.func.max(t.changes.c.revision)).where(
-                    t.changes.c.agent == kind, t.changes.c.host == report.host
-                )
-            )
-            return AgentAck(revision=newest or 0, admin_state_up=agent.admin_state_up)
+            newest = changes.newest_of(tx, KIND_OF_AGENT.get(report.agent_type, ""), report.host)
+            return AgentAck(revision=newest, admin_state_up=agent.admin_state_up), agent.id
 
-        return self._deps.db.retrying(take)
+        ack, agent_id = self._deps.db.retrying(take)
+        self._heartbeats.written(report, agent_id)
+        return ack
 
     def _welcome(self, tx: Tx, agent: Any) -> None:
         """Give an agent that came (back) what waited for one."""
         LOG.info("agent came", agent=agent.binary, host=agent.host, agent_id=agent.id)
-        if agent.agent_type in _L2_AGENTS:
+        if agent.agent_type in L2_AGENTS:
             binding.retry_failed(tx, agent.host)
             networks = {n.id for n in l2_state.networks(tx, agent.host)}
             changes.note(

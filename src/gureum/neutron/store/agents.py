@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -123,6 +123,29 @@ def take_report(tx: Tx, report: AgentReport) -> tuple[sa.Row[Any], bool]:
     found = tx.one(_OF_HOST, {"kind": report.agent_type, "place": report.host})
     assert found is not None
     return found, came
+
+
+def still_there(tx: Tx, beats: Mapping[str, AgentReport]) -> dict[str, bool]:
+    """Write heartbeats that say nothing new, by id; returns whether each agent that is known is switched on.
+
+    An agent that is unknown, or whose name another machine has now, is left out.
+    """
+    c = t.agents.c
+    rows = tx.all(
+        sa.select(c.id, c.admin_state_up, c.machine_id).where(c.id.in_(list(beats)))
+    )
+    up = {
+        row.id: row.admin_state_up
+        for row in rows
+        if row.machine_id in ("", beats[row.id].machine_id)
+    }
+    at_revision: dict[int, list[str]] = {}
+    for agent_id in up:
+        at_revision.setdefault(beats[agent_id].revision, []).append(agent_id)
+    now = utc_now()
+    for revision, ids in at_revision.items():
+        tx.update(t.agents, c.id.in_(ids), heartbeat_at=now, revision=revision)
+    return up
 
 
 def _claim(tx: Tx, row: sa.Row[Any], machine_id: str) -> None:

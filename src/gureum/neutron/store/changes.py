@@ -96,6 +96,28 @@ def since(tx: Tx, agent: str, host: str, revision: int) -> dict[str, list[str]]:
     return found
 
 
+def newest(tx: Tx, *, since: int) -> dict[tuple[str, str], int]:
+    """Return the last revision after `since` by agent and host."""
+    return {(row.agent, row.host): row.newest for row in tx.all(_NEWEST, {"since": since})}
+
+
+_NEWEST = (
+    sa.select(t.changes.c.agent, t.changes.c.host, sa.func.max(t.changes.c.revision).label("newest"))
+    .where(t.changes.c.revision > sa.bindparam("since"))
+    .group_by(t.changes.c.agent, t.changes.c.host)
+)
+
+
+def newest_of(tx: Tx, agent: str, host: str) -> int:
+    """Return the last revision of one host, 0 when there is none."""
+    return tx.scalar(_NEWEST_OF, {"agent": agent, "host": host}) or 0
+
+
+_NEWEST_OF = sa.select(sa.func.max(t.changes.c.revision)).where(
+    t.changes.c.agent == sa.bindparam("agent"), t.changes.c.host == sa.bindparam("host")
+)
+
+
 def prune(tx: Tx, kept: int) -> None:
     """Forget old changes; who is further behind gets the whole state."""
     value, floor = current(tx)
