@@ -168,6 +168,26 @@ def test_every_relative_link_of_the_docs_leads_somewhere():
     assert found == []
 
 
+def test_every_decision_is_in_the_index():
+    folder = repository() / "docs" / "adr"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    files = sorted(path.name for path in folder.glob("[0-9]*.md"))
+    assert files
+    assert [name for name in files if f"({name})" not in index] == []
+
+
+def test_every_folder_of_the_package_and_the_tests_is_on_the_map():
+    top = repository()
+    text = (top / "docs" / "architecture.md").read_text(encoding="utf-8")
+    services = [path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()]
+    kinds = [path.name for path in (top / "tests").iterdir() if any(path.glob("**/test_*.py"))]
+    core = [path.name for path in (PACKAGE / "core").iterdir() if (path / "__init__.py").exists()]
+    assert services and kinds and core
+    missing = [name for name in [*services, *core] if f"{name}/" not in text]
+    missing += [name for name in kinds if not re.search(rf"\b{name}\b", text)]
+    assert missing == []
+
+
 def test_modules_of_tests_have_names_of_their_own():
     """Pytest puts their folders on one path: of two with one name the second is not found."""
     seen: dict[str, list[str]] = {}

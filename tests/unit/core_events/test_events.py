@@ -1,12 +1,15 @@
 """Events are one JSON object a line, told after the fact, and no sink harms who tells."""
 
 import json
+import socket
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 
 from gureum.core import events as core_events
+from gureum.core import events_amqp
 from gureum.core.announce import Done, Notices, announced, id_of
 from gureum.core.api import announcing
 from gureum.core.config import ConfigError, loads
@@ -115,6 +118,20 @@ def test_close_does_not_wait_for_a_stuck_sink(monkeypatch):
     pipe.put(1)
     pipe.close()
     go_on.set()
+
+
+def test_end_does_not_wait_for_a_broker_that_is_gone(monkeypatch):
+    monkeypatch.setattr(events_amqp, "CLOSE_S", 0.2)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        url = f"rabbit://guest:guest@127.0.0.1:{nobody.getsockname()[1]}//"
+        sink = events_amqp.EventExchange(url, ["notifications"], durable=False)
+        events = Events("host1", [sink])
+        tell(events, "lost")
+        begun = time.monotonic()
+        events.close()
+        assert time.monotonic() - begun < core_events.CLOSE_S + 2.0
+    assert not sink._pipe._thread.is_alive()
 
 
 # -- operations ------------------------------------------------------------------------------------
