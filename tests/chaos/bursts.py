@@ -1,6 +1,7 @@
 """A handful of servers that are made while something fails, held in the middle of their spawns."""
 
 import threading
+import time
 
 import chaos_paths  # noqa: F401  (first: it makes the next ones findable)
 from stranded import assert_nothing_stranded
@@ -33,6 +34,14 @@ def begun(cloud, gate):
     for _ in range(2):
         assert gate.reached.acquire(timeout=WAIT_S), "no host was asked"
     return ids
+
+
+def worked(cloud, count=2):
+    """Wait until hosts have done so much of what they were at, whether it can be marked or not."""
+    deadline = time.monotonic() + WAIT_S
+    while len(cloud.guests()) < count:
+        assert time.monotonic() < deadline, "the hosts do not go on"
+        threading.Event().wait(0.02)
 
 
 def ended(cloud, ids, *, timeout_s=150):

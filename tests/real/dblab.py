@@ -61,11 +61,64 @@ def available() -> list[str]:
     return [kind for kind in _USERS if not missing(kind)]
 
 
-class Server:
-    """One private server. kind: mariadb or postgresql."""
+class NoRoom(Exception):
+    """A file system of one's own cannot be mounted here; the text says why."""
 
-    def __init__(self, kind: str, directory: Path | None = None) -> None:
+
+class Room:
+    """A small file system that only the processes in its mount namespace see."""
+
+    def __init__(self, at: Path, mib: int) -> None:
+        self._at = at
+        at.mkdir()
+        mount = f"mount -t tmpfs -o mode=755,size={mib}m gureum-test '{at}' && echo mounted && exec cat"
+        self._keeper = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._keeper.stdout is not None and self._keeper.stderr is not None
+        if self._keeper.stdout.readline().strip() != "mounted":
+            why = self._keeper.stderr.read().strip()
+            self.close()
+            raise NoRoom(f"no file system of one's own can be mounted here: {why}")
+
+    @property
+    def words(self) -> list[str]:
+        """What stands before a command that runs in it; root's."""
+        return ["nsenter", "--target", str(self._keeper.pid), "--mount", "--"]
+
+    @property
+    def inside(self) -> Path:
+        """The folder, seen from outside."""
+        return Path(f"/proc/{self._keeper.pid}/root{self._at}")
+
+    def fill(self) -> None:
+        """Leave no byte."""
+        with (self.inside / "filler").open("ab", buffering=0) as file:
+            for size in (1 << 20, 4096, 1):
+                with contextlib.suppress(OSError):
+                    while file.write(b"x" * size) == size:
+                        pass
+
+    def clear(self) -> None:
+        """Give back what was filled."""
+        (self.inside / "filler").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Forget it, when nobody is in it any more."""
+        for end in (self._keeper.stdin, self._keeper.stdout, self._keeper.stderr):
+            if end is not None:
+                end.close()
+        self._keeper.wait(30)
+
+
+class Server:
+    """One private server. kind: mariadb or postgresql. room_mib: the size of a file system of its own
+    for its data; as large as the machine's when 0."""
+
+    def __init__(self, kind: str, directory: Path | None = None, *, room_mib: int = 0) -> None:
         self.kind = kind
+        self.room: Room | None = None
         memory = Path("/dev/shm")
         parent = str(memory) if memory.is_dir() and os.access(memory, os.W_OK) else None
         self._home = directory or Path(tempfile.mkdtemp(prefix=f"gureum-{kind}-", dir=parent))
@@ -75,6 +128,22 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         if self._account is not None:
             os.chown(self._home, self._account.pw_uid, self._account.pw_gid)
+        if room_mib:
+            self._move_in(room_mib)
+
+    def _move_in(self, room_mib: int) -> None:
+        """Raises: NoRoom."""
+        try:
+            if self._account is None:
+                raise NoRoom("only root can mount a file system")
+            self.room = Room(self._home / "room", room_mib)
+        except (NoRoom, OSError) as error:
+            shutil.rmtree(self._home, ignore_errors=True)
+            raise NoRoom(str(error)) from error
+        self._data = self._home / "room" / "data"
+        seen = self.room.inside / "data"
+        seen.mkdir(mode=0o700)
+        os.chown(seen, self._account.pw_uid, self._account.pw_gid)
 
     def _find_account(self) -> pwd.struct_passwd | None:
         if os.geteuid() != 0:
@@ -86,6 +155,10 @@ class Server:
 
     def _popen(self, words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         account = self._account
+        if self.room is not None and account is not None:  # who enters it is root until then
+            ids = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+            words = [*self.room.words, "setpriv", *ids, "--", *words]
+            account = None
         with log.open("ab") as output:
             return subprocess.Popen(
                 words,
@@ -195,6 +268,8 @@ class Server:
     def remove(self) -> None:
         """Stop and forget everything."""
         self.stop()
+        if self.room is not None:
+            self.room.close()
         shutil.rmtree(self._home, ignore_errors=True)
 
     @property
@@ -207,6 +282,26 @@ class Server:
         if self.kind == "mariadb":
             return f"mysql+pymysql://root@127.0.0.1:{self.port}/{name}?charset=utf8mb4"
         return f"postgresql+psycopg://gureum@127.0.0.1:{self.port}/{name}"
+
+    def plain_url(self, name: str) -> str:
+        """The URL of a database for an account that may do everything in it, and is no administrator."""
+        if self.kind == "postgresql":
+            self.admin(
+                "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'plain') THEN"
+                " CREATE ROLE plain LOGIN CREATEDB; END IF; END $$"
+            )
+            return self.url(name).replace("gureum@", "plain@")
+        for host in ("127.0.0.1", "localhost"):
+            self.admin(
+                f"CREATE USER IF NOT EXISTS 'plain'@'{host}'",
+                f"GRANT ALL PRIVILEGES ON `%%`.* TO 'plain'@'{host}'",
+            )
+        return self.url(name).replace("root@", "plain@")
+
+    @property
+    def alive(self) -> bool:
+        """Whether the daemon runs."""
+        return self._process is not None and self._process.poll() is None
 
     def admin(self, *statements: str) -> list[sa.Row[tuple[object, ...]]]:
         """Run statements outside transactions; returns the rows of the last one."""
@@ -243,9 +338,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(kind: str) -> Iterator[Server]:
-    """A fresh server that is gone afterwards."""
-    server = Server(kind)
+def running(kind: str, *, room_mib: int = 0) -> Iterator[Server]:
+    """A fresh server that is gone afterwards. Raises: NoRoom."""
+    server = Server(kind, room_mib=room_mib)
     try:
         yield server.create().start()
     finally:
