@@ -412,6 +412,9 @@ def test_shared_image_is_seen_by_its_members_only(cloud):
     for status in ("accepted", "rejected", "pending"):
         answer = cloud.call("PUT", f"{path}/other", {"status": status}, token="other:member")
         assert answer.json()["status"] == status
+    body = {"member": "other", "image_id": image["id"], "status": "accepted"}  # openstacksdk
+    answer = cloud.call("PUT", f"{path}/other", body, token="other:member")
+    assert (answer.status, answer.json()["status"]) == (200, "accepted")
     bad = cloud.call("PUT", f"{path}/other", {"status": "odd"}, token="other:member")
     assert bad.status == 400
 
@@ -513,7 +516,9 @@ def test_errors_are_html_for_those_who_do_not_ask_for_json(cloud):
     front = Front(cloud.dispatcher)
 
     def ask(path, **headers):
-        request = Request("GET", path, [], {"x-auth-token": "mine:member", **headers}, base="http://g")
+        request = Request(
+            "GET", path, [], {"x-auth-token": "mine:member", **headers}, base="http://g"
+        )
         return front.handle(request)
 
     for headers in ({}, {"accept": "*/*"}):

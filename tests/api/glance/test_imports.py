@@ -395,3 +395,5 @@ def test_unknown_methods_and_images_of_others_are_refused(wide):
     bad = {"glance_image_id": "foo", "glance_region": "two"}
     answer = wide.import_image(image["id"], "glance-download", details=bad)
     assert answer.status == 400 and "image id does not look like a UUID" in answer.json()["message"]
+    silent = wide.import_image(image["id"], "glance-download")  # openstacksdk without an interface
+    assert silent.status == 400 and "--remote-service-interface" in silent.json()["message"]

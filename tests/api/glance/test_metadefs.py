@@ -66,6 +66,8 @@ def test_only_administrators_change_definitions(cloud):
         ("PUT", f"{BASE}/OS::Test/tags/t", {"name": "x"}),
         ("DELETE", f"{BASE}/OS::Test/tags/t", None),
         ("DELETE", f"{BASE}/OS::Test/tags", None),
+        ("DELETE", f"{BASE}/OS::Test/objects", None),
+        ("DELETE", f"{BASE}/OS::Test/properties", None),
         ("POST", f"{BASE}/OS::Test/resource_types", {"name": "x"}),
         ("DELETE", f"{BASE}/OS::Test/resource_types/x", None),
     ):
@@ -83,7 +85,7 @@ def test_private_namespace_is_404_for_others(cloud):
 
 def test_protected_namespace_keeps_what_it_holds(cloud):
     make(cloud, protected=True, tags=[{"name": "t"}], objects=[{"name": "o"}])
-    for path in ("", "/tags", "/tags/t", "/objects/o", "/resource_types/x"):
+    for path in ("", "/tags", "/tags/t", "/objects", "/objects/o", "/properties", "/resource_types/x"):
         assert cloud.call("DELETE", f"{BASE}/OS::Test{path}", token=ADMIN).status == 403, path
     body = {"namespace": "OS::Other"}
     changed = cloud.call("PUT", f"{BASE}/OS::Test", body, token=ADMIN).json()
@@ -136,6 +138,10 @@ def test_items_come_change_and_go(cloud):
         assert len(cloud.call("GET", path).json()[noun]) == 1
         assert cloud.call("DELETE", f"{path}/{new['name']}", token=ADMIN).status == 204
         assert cloud.call("DELETE", f"{path}/{new['name']}", token=ADMIN).status == 404
+        assert cloud.call("POST", path, body, token=ADMIN).status == 201
+        assert cloud.call("DELETE", path, token=ADMIN).status == 204
+        empty = cloud.call("GET", path).json()[noun]
+        assert not empty and isinstance(empty, list if noun == "objects" else dict)
 
 
 def test_tags_take_the_place_of_those_before(cloud):
@@ -152,11 +158,13 @@ def test_tags_take_the_place_of_those_before(cloud):
     assert cloud.call("POST", f"{path}/{'n' * 81}", token=ADMIN).status == 400
     assert cloud.call("PUT", f"{path}/c", {"name": "a"}, token=ADMIN).status == 409
     assert cloud.call("PUT", f"{path}/c", {"name": "d"}, token=ADMIN).status == 200
-    assert names() == ["a", "b", "d"]
+    shown = cloud.call("GET", f"{path}/d", token=ADMIN).json()  # clients send it back as it was
+    assert cloud.call("PUT", f"{path}/d", {**shown, "name": "f"}, token=ADMIN).status == 200
+    assert names() == ["a", "b", "f"]
     more = {"tags": [{"name": "e"}]}
     append = {"x-openstack-append": "true"}
     assert cloud.call("POST", path, more, token=ADMIN, headers=append).status == 201
-    assert names() == ["a", "b", "d", "e"]
+    assert names() == ["a", "b", "e", "f"]
     assert cloud.call("POST", path, more, token=ADMIN).status == 201
     assert names() == ["e"]
     assert cloud.call("DELETE", f"{path}/e", token=ADMIN).status == 204

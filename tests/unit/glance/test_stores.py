@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from small_swift import SmallSwift
@@ -203,6 +205,33 @@ def test_files_of_another_file_system_are_copied(tmp_path, monkeypatch):
     assert list((tmp_path / "images" / ".uploads" / store.holder).iterdir()) == []
 
 
+@pytest.mark.parametrize("fault", [None, errno.EXDEV, errno.EINVAL, errno.ENOTSUP])
+def test_files_are_copied_between_file_systems_of_two_kinds(tmp_path, monkeypatch, fault):
+    other = Path("/dev/shm")
+    if fault is None:
+        if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("/dev/shm is no file system of its own")
+        folder = tempfile.TemporaryDirectory(dir=other)
+    else:
+        folder = tempfile.TemporaryDirectory(dir=tmp_path)
+
+        def refuse(*args):
+            raise OSError(fault, os.strerror(fault))
+
+        monkeypatch.setattr(os, "copy_file_range", refuse)
+    with folder as path:
+        source = Path(path) / "source"
+        source.write_bytes(bytes(range(256)) * 10_000)
+        store = FileStore(tmp_path / "kept")
+        with store.begin() as upload:
+            upload.copy(source)
+            upload.seal()
+            upload.publish("whole")
+        assert store.path("whole").read_bytes() == source.read_bytes()
+        store.put("linked-or-copied", source)
+        assert store.path("linked-or-copied").read_bytes() == source.read_bytes()
+
+
 def test_swift_renews_its_token_once_it_is_refused(swift_server, tmp_path):
     store = swift_store(swift_server, FileStore(tmp_path / "spool"))
     keep(store)
@@ -250,7 +279,9 @@ def test_the_http_store_takes_nothing(tmp_path):
 
 
 def test_stores_are_asked_by_weight_then_by_name():
-    a, b, c = (MemoryStore(name=name, weight=weight) for name, weight in zip("abc", (0, 5, 5), strict=True))
+    a, b, c = (
+        MemoryStore(name=name, weight=weight) for name, weight in zip("abc", (0, 5, 5), strict=True)
+    )
     stores = Stores([a, c, b], "a")
     assert [store.name for store in stores] == ["b", "c", "a"]
     assert stores.default is a and [store.name for store in stores.listed()] == ["a", "c", "b"]

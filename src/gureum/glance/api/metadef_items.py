@@ -20,8 +20,8 @@ from gureum.glance.api.metadef_shapes import (
     ObjectView,
     PropertyNew,
     PropertyView,
-    TagNew,
     TagsNew,
+    TagUpdate,
     TagView,
     given,
     property_json,
@@ -125,6 +125,20 @@ def list_objects(ctx: Context, tx: Tx, found: Namespace) -> Any:
 
 
 @operation(
+    "DELETE",
+    f"{_BASE}/objects",
+    policy="delete_metadef_object",
+    load=load_namespace,
+    target=namespace_target,
+    errors=_DELETE_ERRORS,
+)
+def delete_objects(ctx: Context, tx: Tx, found: Namespace) -> None:
+    """Delete every object of a namespace; not in the API reference, but glanceclient asks for it."""
+    refuse_protected(found)
+    store.delete_items(tx, found.namespace, OBJECT)
+
+
+@operation(
     "GET",
     f"{_BASE}/objects/{{object_name}}",
     policy="get_metadef_object",
@@ -196,6 +210,20 @@ def list_properties(ctx: Context, tx: Tx, found: Namespace) -> Any:
     """List the properties of a namespace, by name."""
     items = store.items_of(tx, found.namespace, PROPERTY)
     return {"properties": {item.name: property_json(item) for item in items}}
+
+
+@operation(
+    "DELETE",
+    f"{_BASE}/properties",
+    policy="remove_metadef_property",
+    load=load_namespace,
+    target=namespace_target,
+    errors=_DELETE_ERRORS,
+)
+def delete_properties(ctx: Context, tx: Tx, found: Namespace) -> None:
+    """Delete every property of a namespace; not in the API reference, but glanceclient asks for it."""
+    refuse_protected(found)
+    store.delete_items(tx, found.namespace, PROPERTY)
 
 
 @operation(
@@ -342,11 +370,11 @@ def show_tag(ctx: Context, tx: Tx, held: _Held) -> Any:
     policy="modify_metadef_tag",
     load=_loader(TAG),
     target=_held_target,
-    request=TagNew,
+    request=TagUpdate,
     response=TagView,
     errors=_CREATE_ERRORS,
 )
-def update_tag(ctx: Context, tx: Tx, held: _Held, new: TagNew) -> Any:
+def update_tag(ctx: Context, tx: Tx, held: _Held, new: TagUpdate) -> Any:
     """Rename a tag definition."""
     return shown_tag(_change(tx, held, new.name, {}))
 

@@ -83,6 +83,10 @@ class TagNew(Struct):
     name = String("Name.", min=1, max=80, required=True)
 
 
+class TagUpdate(TagNew, extra="ignore"):
+    """A tag definition's new name. Clients send what they were shown of the tag too."""
+
+
 class TagView(TagNew):
     """A tag definition as it is kept."""
 

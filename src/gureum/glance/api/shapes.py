@@ -74,8 +74,8 @@ class MemberCreate(Struct):
     member = Id("Project.", required=True)
 
 
-class MemberUpdate(Struct):
-    """A member's answer."""
+class MemberUpdate(Struct, extra="ignore"):
+    """A member's answer. Clients send what they were shown of the member too."""
 
     status = Enum("The status of this image member.", *MEMBER_STATUSES, required=True)
 

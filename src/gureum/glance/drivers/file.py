@@ -24,6 +24,8 @@ from gureum.glance.drivers.base import NoRoom, Staging, Upload
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES)
+_NO_RANGE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+"""Two file systems of different kinds, or one that cannot share blocks."""
 CHUNK_BYTES = 1 << 20
 _COPY_BYTES = 1 << 30
 _SYNC_BYTES = 64 << 20
@@ -89,8 +91,15 @@ class FileUpload(Upload):
     def copy(self, source: Path) -> None:
         """Add the bytes of a file, in the kernel."""
         with source.open("rb", buffering=0) as taken, _room():
-            while os.copy_file_range(taken.fileno(), self._file.fileno(), _COPY_BYTES):
-                pass
+            read, write = taken.fileno(), self._file.fileno()
+            try:
+                while os.copy_file_range(read, write, _COPY_BYTES):
+                    pass
+            except OSError as error:
+                if error.errno not in _NO_RANGE:
+                    raise
+                while os.sendfile(write, read, None, _COPY_BYTES):
+                    pass
 
     def seal(self) -> Path:
         self._wait()

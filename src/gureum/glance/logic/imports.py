@@ -109,6 +109,12 @@ def check_uri(deps: Deps, uri: Any) -> str:
 
 def _source(method: Mapping[str, Any]) -> dict[str, str]:
     image_id, region = method.get("glance_image_id"), method.get("glance_region")
+    if image_id is None and region is None:
+        raise BadRequest(
+            "The method glance-download needs a 'glance_image_id' and a 'glance_region'. Some"
+            " clients send them only when they are given the service interface too, such as"
+            " --remote-service-interface public."
+        )
     if not isinstance(image_id, str) or not _UUID.fullmatch(image_id):
         raise BadRequest("The glance_image_id: image id does not look like a UUID.")
     if not isinstance(region, str) or not region:
