@@ -421,6 +421,7 @@ def test_abuse_20_token_of_a_trust_gives_no_more_than_it_has(live: Listening, tr
     }
     totp = {"type": "totp", "blob": "GEZDGNBVGY3TQOJQ", "user_id": trustor["id"]}
     for method, path, body in (
+        ("POST", "/OS-TRUST/trusts", {"trust": {**wider, "roles": [{"name": "reader"}]}}),
         ("POST", "/OS-TRUST/trusts", {"trust": wider}),
         ("POST", "/OS-TRUST/trusts", {"trust": {**wider, "project_id": trusted["other"]}}),
         ("POST", f"{ours}/application_credentials", {"application_credential": {"name": "x"}}),

@@ -1,6 +1,7 @@
 """Three Keystone processes on one database, each with folders of its own, behind HAProxy.
 
-Keys rotate and one process after the other is killed while clients log in and check each other's tokens.
+Keys rotate and one process after the other is killed while clients log in and check each other's tokens. The
+database is one SQLite file, or a MariaDB server.
 """
 
 import os
@@ -18,9 +19,15 @@ from typing import Any
 import httpx
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "real"))
+
+import dblab
+
+from gureum.provision import databases
+
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(420),
     pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed"),
 ]
 NODES = 3
@@ -51,7 +58,7 @@ def _free(count: int) -> list[int]:
 
 def _answers(port: int) -> None:
     """Wait until Keystone answers at a port."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         try:
             if httpx.get(f"http://127.0.0.1:{port}/v3").status_code == 200:
@@ -65,7 +72,10 @@ def _answers(port: int) -> None:
 class Node:
     """One process with its own folder and the common database."""
 
-    def __init__(self, top: Path, number: int, port: int, cluster_key: bytes | None) -> None:
+    def __init__(
+        self, top: Path, number: int, port: int, cluster_key: bytes | None, database: str = ""
+    ) -> None:
+        url = database or f"sqlite:///{top}/{{service}}.sqlite"
         self.folder, self.port = top / f"node{number}", port
         (self.folder / "etc").mkdir(parents=True)
         names = (("state", ""), ("run", "/run"), ("config", "/etc"), ("log", "/log"))
@@ -76,7 +86,7 @@ class Node:
             "[install]",
             f'admin_password = "{PASSWORD}"',
             "[database]",
-            f'connection = "sqlite:///{top}/{{service}}.sqlite"',
+            f'connection = "{url}"',
             "[keystone]",
             "hash_time_cost = 1",
             "hash_memory_kib = 8192",
@@ -141,14 +151,29 @@ def _haproxy(top: Path, port: int, nodes: list[Node]) -> "subprocess.Popen[bytes
     return subprocess.Popen(["haproxy", "-db", "-q", "-f", str(config)])
 
 
+@pytest.fixture(params=["sqlite", "mariadb"])
+def database(request: Any) -> Iterator[str]:
+    """The connection of the nodes' settings; empty for a file beside them."""
+    if request.param == "sqlite":
+        yield ""
+        return
+    if dblab.missing(request.param):
+        pytest.skip(dblab.missing(request.param))
+    with dblab.running(request.param) as server:
+        for name in databases.names():
+            server.empty(name)
+        yield server.url("{service}")
+
+
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[tuple[list[Node], str]]:
+def nodes(tmp_path: Path, database: str) -> Iterator[tuple[list[Node], str]]:
     ports = _free(NODES + 1)
     made: list[Node] = []
     proxy = None
     try:
         for number, port in enumerate(ports[:NODES]):
-            made.append(Node(tmp_path, number, port, made[0].cluster_key if made else None))
+            key = made[0].cluster_key if made else None
+            made.append(Node(tmp_path, number, port, key, database))
             made[-1].start(*(["--bootstrap"] if number == 0 else []))
         proxy = _haproxy(tmp_path, ports[-1], made)
         _answers(ports[-1])
@@ -228,7 +253,7 @@ def test_nodes_share_keys_through_rotation_and_the_death_of_each(nodes):
 
 
 def _wait(true: Any) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
