@@ -8,10 +8,11 @@ Jobs of one resource run one after another. An unfinished key (the agent was kil
 a job looks first for what an earlier run of it left.
 """
 
+import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,20 +69,41 @@ class Journal:
         Raises: Fenced (a newer generation of the resource was seen), whatever `work` raises.
         """
         fenced_by = resource or key.split("/", 1)[0]
-        self._fence(fenced_by, generation)
         lock = self._enter(fenced_by)
         try:
-            with lock:
-                self._fence(fenced_by, generation)
-                stored = self._begin(key, fenced_by, generation)
-                if stored is not None:
-                    value: T = msgspec.msgpack.decode(stored, type=result)
-                    return value
-                done = work()
-                self._finish(key, done)
-                return done
+            if not lock.acquire(blocking=False):
+                self._fence(fenced_by, generation)  # whoever works may stop early
+                lock.acquire()
+            try:
+                return self._alone(key, fenced_by, generation, work, result)
+            finally:
+                lock.release()
         finally:
             self._leave(fenced_by)
+
+    def _alone(
+        self, key: str, resource: str, generation: int, work: Callable[[], T], result: Any
+    ) -> T:
+        with self._lock, self._one_commit():
+            self._raise_fence(resource, generation)
+            stored = self._begin(key, resource, generation)
+        if stored is not None:
+            value: T = msgspec.msgpack.decode(stored, type=result)
+            return value
+        done = work()
+        self._finish(key, done)
+        return done
+
+    @contextlib.contextmanager
+    def _one_commit(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # a full disk ends it by itself
+                self._db.execute("ROLLBACK")
+            raise
 
     def _enter(self, resource: str) -> threading.Lock:
         with self._lock:
@@ -99,33 +121,37 @@ class Journal:
 
     def _fence(self, resource: str, generation: int) -> None:
         with self._lock:
-            row = self._db.execute(
-                "SELECT generation FROM fences WHERE resource = ?", (resource,)
-            ).fetchone()
-            if row is not None and generation < row[0]:
-                raise Fenced(f"{resource} is at generation {row[0]}, {generation} is too old")
-            if row is None or generation > row[0]:
-                self._db.execute(
-                    "INSERT INTO fences VALUES (?, ?, ?) ON CONFLICT (resource) DO UPDATE"
-                    " SET generation = excluded.generation, updated_at = excluded.updated_at",
-                    (resource, generation, time.time()),
-                )
+            self._raise_fence(resource, generation)
+
+    def _raise_fence(self, resource: str, generation: int) -> None:
+        """The caller holds the lock of the database. Raises: Fenced."""
+        row = self._db.execute(
+            "SELECT generation FROM fences WHERE resource = ?", (resource,)
+        ).fetchone()
+        if row is not None and generation < row[0]:
+            raise Fenced(f"{resource} is at generation {row[0]}, {generation} is too old")
+        if row is None or generation > row[0]:
+            self._db.execute(
+                "INSERT INTO fences VALUES (?, ?, ?) ON CONFLICT (resource) DO UPDATE"
+                " SET generation = excluded.generation, updated_at = excluded.updated_at",
+                (resource, generation, time.time()),
+            )
 
     def _begin(self, key: str, resource: str, generation: int) -> bytes | None:
-        with self._lock:
-            row = self._db.execute("SELECT done, result FROM keys WHERE key = ?", (key,)).fetchone()
-            if row is not None and row[0]:
-                result: bytes = row[1]
-                return result
-            if row is not None:
-                LOG.info("unfinished job runs again", journal_key=key)
-            self._db.execute(
-                "INSERT INTO keys (key, resource, generation, updated_at) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (key) DO UPDATE SET generation = excluded.generation,"
-                " updated_at = excluded.updated_at",
-                (key, resource, generation, time.time()),
-            )
-            return None
+        """The caller holds the lock of the database."""
+        row = self._db.execute("SELECT done, result FROM keys WHERE key = ?", (key,)).fetchone()
+        if row is not None and row[0]:
+            result: bytes = row[1]
+            return result
+        if row is not None:
+            LOG.info("unfinished job runs again", journal_key=key)
+        self._db.execute(
+            "INSERT INTO keys (key, resource, generation, updated_at) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET generation = excluded.generation,"
+            " updated_at = excluded.updated_at",
+            (key, resource, generation, time.time()),
+        )
+        return None
 
     def _finish(self, key: str, value: Any) -> None:
         body = msgspec.msgpack.encode(value)
