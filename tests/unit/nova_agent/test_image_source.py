@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from gureum.nova.agent.contract import ImageAccess, ImageUnavailable, ImageUnusable
-from gureum.nova.agent.image_source import ImageApi
+from gureum.nova.agent.image_source import ImageApi, ImageApis
 
 ACCESS = ImageAccess("http://images.test:9292/", "t0ken")
 BODY = {
@@ -40,7 +40,7 @@ def answer(request: httpx.Request) -> httpx.Response:
 
 
 def api(access: ImageAccess = ACCESS) -> ImageApi:
-    return ImageApi(access, 5, httpx.MockTransport(answer))
+    return ImageApis(5, httpx.MockTransport(answer)).open(access)
 
 
 def test_image_is_shown_with_its_properties() -> None:

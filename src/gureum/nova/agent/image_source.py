@@ -6,6 +6,7 @@ Follows: OpenStack Image API v2, "Images" and "Image data".
 
 import functools
 import ssl
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
 _CHUNK_BYTES = 1 << 20
+_KEEP_S = 2.0
 _KNOWN = frozenset(
     (
         *("id", "name", "status", "size", "min_disk", "min_ram", "disk_format"),
@@ -35,35 +37,55 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
+class ImageApis:
+    """The way to image endpoints; guests are made in bursts, so connections are kept for a moment."""
+
+    def __init__(self, timeout_s: float, transport: "httpx.BaseTransport | None" = None) -> None:
+        self._timeout_s = timeout_s
+        self._transport = transport
+        self._lock = threading.Lock()
+        self._clients: dict[bool, httpx.Client] = {}
+
+    def open(self, access: ImageAccess) -> "ImageApi":
+        """Return the images of an endpoint."""
+        secure = access.endpoint.startswith("https:")
+        with self._lock:
+            client = self._clients.get(secure)
+            if client is None:
+                client = self._clients[secure] = self._connect(secure)
+        return ImageApi(access, client)
+
+    def _connect(self, secure: bool) -> "httpx.Client":
+        import httpx  # where no image is read, it is not needed
+
+        return httpx.Client(
+            timeout=self._timeout_s,
+            follow_redirects=False,
+            trust_env=False,
+            # Reading the machine's certificates takes 35 ms.
+            verify=_certificates() if secure else False,
+            transport=self._transport,
+            # no longer than servers keep one, and enough for the jobs of a host
+            limits=httpx.Limits(keepalive_expiry=_KEEP_S),
+        )
+
+
 class ImageApi(ImageSource):
     """Images of one endpoint, as the token's owner sees them."""
 
-    def __init__(
-        self,
-        access: ImageAccess,
-        timeout_s: float,
-        transport: "httpx.BaseTransport | None" = None,
-    ) -> None:
-        import httpx  # the fake driver reads no image
-
-        base = access.endpoint.rstrip("/").removesuffix("/v2")
-        self._client = httpx.Client(
-            base_url=f"{base}/v2",
-            headers={"X-Auth-Token": access.token, "Accept-Encoding": "identity"},
-            timeout=timeout_s,
-            follow_redirects=False,
-            trust_env=False,
-            # Reading the machine's certificates takes 35 ms, for every guest that is made.
-            verify=_certificates() if base.startswith("https:") else False,
-            transport=transport,
-        )
+    def __init__(self, access: ImageAccess, client: "httpx.Client") -> None:
+        self._client = client
+        self._base = f"{access.endpoint.rstrip('/').removesuffix('/v2')}/v2"
+        self._headers = {"X-Auth-Token": access.token, "Accept-Encoding": "identity"}
 
     def show(self, image_id: str) -> ImageSpec:
         """Return what the image service says of an image. Raises: ImageUnavailable, ImageUnusable."""
         import httpx
 
         try:
-            response = self._client.get(f"/images/{image_id}", headers=trace.headers())
+            response = self._client.get(
+                f"{self._base}/images/{image_id}", headers={**self._headers, **trace.headers()}
+            )
         except httpx.HTTPError as error:
             raise ImageUnavailable(f"image {image_id}: {type(error).__name__}") from error
         _check(image_id, response.status_code)
@@ -74,16 +96,15 @@ class ImageApi(ImageSource):
         import httpx
 
         try:
-            path = f"/images/{image_id}/file"
-            with self._client.stream("GET", path, headers=trace.headers()) as response:
+            url, headers = (
+                f"{self._base}/images/{image_id}/file",
+                {**self._headers, **trace.headers()},
+            )
+            with self._client.stream("GET", url, headers=headers) as response:
                 _check(image_id, response.status_code)
                 yield from response.iter_bytes(_CHUNK_BYTES)
         except httpx.HTTPError as error:
             raise ImageUnavailable(f"image {image_id}: {type(error).__name__}") from error
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._client.close()
 
 
 def _check(image_id: str, status: int) -> None:

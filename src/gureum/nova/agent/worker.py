@@ -33,7 +33,7 @@ from gureum.nova.agent.contract import (
     Unsupported,
     VncAddress,
 )
-from gureum.nova.agent.image_source import ImageApi
+from gureum.nova.agent.image_source import ImageApis
 from gureum.nova.agent.orders import Orders
 from gureum.nova.drivers.base import (
     ComputeDriver,
@@ -70,9 +70,7 @@ class ComputeWorker(ComputeAgent):
         self.reconcile: Callable[[], None] = lambda: None  # the loops say what it means
         self._options = options
         self._journal = journal
-        self._open_images = open_images or (
-            lambda access: ImageApi(access, options.image_timeout_s)
-        )
+        self._open_images = open_images or ImageApis(options.image_timeout_s).open
 
     def capabilities(self) -> Capabilities:
         """Say what this host's driver can do."""
@@ -108,13 +106,7 @@ class ComputeWorker(ComputeAgent):
             ):
                 raise Fenced(f"guest {guest.server_id} is no longer wanted by {key}")
 
-        try:
-            made = self.driver.spawn(
-                SpawnOrder(guest, images, self._config_drive(guest), checkpoint)
-            )
-        finally:
-            if isinstance(images, ImageApi):
-                images.close()
+        made = self.driver.spawn(SpawnOrder(guest, images, self._config_drive(guest), checkpoint))
         LOG.info("guest spawned", server_id=guest.server_id, seconds=time.monotonic() - began)
         return GuestHandle(
             made.guest_id,
