@@ -66,7 +66,7 @@ def write(tx: Tx, wanted: Sequence[NewAllocations]) -> None:
     )
     revision = store.next_revision(tx)
     if left:
-        tx.update(providers, providers.c.uuid.in_(left), revision=revision)
+        store.set_revision(tx, left, revision)
     for uuid, row in sorted(rows.items()):
         try:
             store.touch(tx, uuid, row.generation, revision)
@@ -135,10 +135,16 @@ def _check_room(tx: Tx, wanted: Sequence[NewAllocations], uuids: set[str]) -> No
 
 def of_consumer(tx: Tx, uuid: str) -> Sequence[sa.Row[tuple[object, ...]]]:
     """Return what a consumer holds, with the generation of each provider."""
-    a = allocations.c
-    statement = (
-        sa.select(a.provider_uuid, a.resource_class, a.used, providers.c.generation)
-        .join(providers, providers.c.uuid == a.provider_uuid)
-        .where(a.consumer_uuid == uuid)
+    return tx.all(_OF_CONSUMER, {"consumer": uuid})
+
+
+_OF_CONSUMER = (
+    sa.select(
+        allocations.c.provider_uuid,
+        allocations.c.resource_class,
+        allocations.c.used,
+        providers.c.generation,
     )
-    return tx.all(statement)
+    .join(providers, providers.c.uuid == allocations.c.provider_uuid)
+    .where(allocations.c.consumer_uuid == sa.bindparam("consumer"))
+)

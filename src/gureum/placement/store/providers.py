@@ -20,6 +20,7 @@ from gureum.placement.store.tables import (
 
 Row = sa.Row[Any]
 _PART = 500
+_SOME: sa.BindParameter[Any] = sa.bindparam("part", expanding=True)
 
 
 def get(tx: Tx, uuid: str) -> Row | None:
@@ -29,17 +30,50 @@ def get(tx: Tx, uuid: str) -> Row | None:
 
 def by_uuids(tx: Tx, uuids: Iterable[str]) -> dict[str, Row]:
     """Return providers by uuid."""
-    return {row.uuid: row for row in _in_parts(tx, sa.select(providers), providers.c.uuid, uuids)}
+    return {row.uuid: row for row in _in_parts(tx, _BY_UUIDS, uuids)}
 
 
-def _in_parts(
-    tx: Tx, statement: sa.Select[Any], column: sa.ColumnElement[Any], values: Iterable[str]
-) -> list[Row]:
+def _in_parts(tx: Tx, statement: sa.Select[Any], values: Iterable[str]) -> list[Row]:
     wanted = list(dict.fromkeys(values))
     rows: list[Row] = []
     for start in range(0, len(wanted), _PART):
-        rows.extend(tx.all(statement.where(column.in_(wanted[start : start + _PART]))))
+        rows.extend(tx.all(statement, {"part": wanted[start : start + _PART]}))
     return rows
+
+
+# -- statements, made once -------------------------------------------------------------------------
+
+_BY_UUIDS = sa.select(providers).where(providers.c.uuid.in_(_SOME))
+_INVENTORIES = sa.select(inventories).where(inventories.c.provider_uuid.in_(_SOME))
+_USED = (
+    sa.select(
+        allocations.c.provider_uuid,
+        allocations.c.resource_class,
+        sa.func.sum(allocations.c.used).label("used"),
+    )
+    .where(allocations.c.provider_uuid.in_(_SOME))
+    .group_by(allocations.c.provider_uuid, allocations.c.resource_class)
+)
+_HELD = (
+    sa.select(allocations.c.provider_uuid).where(allocations.c.consumer_uuid.in_(_SOME)).distinct()
+)
+_TRAITS = sa.select(provider_traits).where(provider_traits.c.provider_uuid.in_(_SOME))
+_AGGREGATES = sa.select(provider_aggregates).where(provider_aggregates.c.provider_uuid.in_(_SOME))
+_REVISION = sa.select(revisions.c.value, revisions.c.floor)
+_NEXT = sa.update(revisions).where(revisions.c.id == 1).values(value=revisions.c.value + 1)
+_NEXT_FORGETTING = _NEXT.values(floor=revisions.c.value + 1)
+_MARK = (
+    sa.update(providers).where(providers.c.uuid.in_(_SOME)).values(revision=sa.bindparam("newest"))
+)
+_TOUCH = (
+    sa.update(providers)
+    .where(providers.c.uuid == sa.bindparam("one"), providers.c.generation == sa.bindparam("known"))
+    .values(
+        generation=providers.c.generation + 1,
+        updated_at=sa.bindparam("now"),
+        revision=sa.bindparam("newest"),
+    )
+)
 
 
 # -- revisions -----------------------------------------------------------------------------------
@@ -47,7 +81,7 @@ def _in_parts(
 
 def current_revision(tx: Tx) -> tuple[int, int]:
     """Return the newest revision, and the one that a reader must not be older than."""
-    row = tx.one(sa.select(revisions.c.value, revisions.c.floor))
+    row = tx.one(_REVISION)
     return (row.value, row.floor) if row is not None else (1, 1)
 
 
@@ -56,20 +90,21 @@ def next_revision(tx: Tx, *, forget: bool = False) -> int:
 
     Last in a transaction: from here on other writers wait.
     """
-    r = revisions
-    values: dict[str, Any] = {"value": r.c.value + 1}
-    if forget:
-        values["floor"] = r.c.value + 1
-    if tx.update_by(r.c.id, 1, **values) == 0:
-        tx.insert(r, id=1, value=2, floor=2 if forget else 1)
-    return int(tx.scalar(sa.select(r.c.value)))
+    if tx.execute(_NEXT_FORGETTING if forget else _NEXT).rowcount == 0:
+        tx.insert(revisions, id=1, value=2, floor=2 if forget else 1)
+    return int(tx.scalar(_REVISION))
 
 
 def mark_changed(tx: Tx, uuids: Iterable[str]) -> None:
     """Note that what providers hold changed, though not their generation."""
     wanted = list(uuids)
     if wanted:
-        tx.update(providers, providers.c.uuid.in_(wanted), revision=next_revision(tx))
+        set_revision(tx, wanted, next_revision(tx))
+
+
+def set_revision(tx: Tx, uuids: Iterable[str], revision: int) -> None:
+    """Note that providers changed at a revision."""
+    tx.execute(_MARK, {"part": list(uuids), "newest": revision})
 
 
 def changed_since(tx: Tx, revision: int) -> Sequence[Row]:
@@ -87,14 +122,13 @@ def touch(tx: Tx, uuid: str, generation: int, revision: int | None = None) -> in
 
     revision: the one that this transaction has taken already.
     """
-    matched = tx.update(
-        providers,
-        sa.and_(providers.c.uuid == uuid, providers.c.generation == generation),
-        generation=generation + 1,
-        updated_at=utc_now(),
-        revision=next_revision(tx) if revision is None else revision,
-    )
-    if matched != 1:
+    asked = {
+        "one": uuid,
+        "known": generation,
+        "now": utc_now(),
+        "newest": next_revision(tx) if revision is None else revision,
+    }
+    if tx.execute(_TOUCH, asked).rowcount != 1:
         raise Stale(f"provider {uuid} is no longer at generation {generation}")
     return generation + 1
 
@@ -102,35 +136,28 @@ def touch(tx: Tx, uuid: str, generation: int, revision: int | None = None) -> in
 def inventories_of(tx: Tx, uuids: Iterable[str]) -> dict[str, dict[str, Row]]:
     """Return inventories by provider and class."""
     found: dict[str, dict[str, Row]] = {}
-    for row in _in_parts(tx, sa.select(inventories), inventories.c.provider_uuid, uuids):
+    for row in _in_parts(tx, _INVENTORIES, uuids):
         found.setdefault(row.provider_uuid, {})[row.resource_class] = row
     return found
 
 
 def used_of(tx: Tx, uuids: Iterable[str]) -> dict[str, dict[str, int]]:
     """Return the sums of allocations by provider and class."""
-    a = allocations.c
-    total = sa.func.sum(a.used).label("used")
-    statement = sa.select(a.provider_uuid, a.resource_class, total).group_by(
-        a.provider_uuid, a.resource_class
-    )
     found: dict[str, dict[str, int]] = {}
-    for row in _in_parts(tx, statement, a.provider_uuid, uuids):
+    for row in _in_parts(tx, _USED, uuids):
         found.setdefault(row.provider_uuid, {})[row.resource_class] = int(row.used)
     return found
 
 
 def providers_of(tx: Tx, consumer_uuids: Iterable[str]) -> set[str]:
     """Return the providers of which consumers hold something."""
-    a = allocations.c
-    statement = sa.select(a.provider_uuid).distinct()
-    return {row.provider_uuid for row in _in_parts(tx, statement, a.consumer_uuid, consumer_uuids)}
+    return {row.provider_uuid for row in _in_parts(tx, _HELD, consumer_uuids)}
 
 
 def traits_of(tx: Tx, uuids: Iterable[str]) -> dict[str, list[str]]:
     """Return sorted traits by provider."""
     found: dict[str, list[str]] = {}
-    for row in _in_parts(tx, sa.select(provider_traits), provider_traits.c.provider_uuid, uuids):
+    for row in _in_parts(tx, _TRAITS, uuids):
         found.setdefault(row.provider_uuid, []).append(row.trait)
     return {uuid: sorted(names) for uuid, names in found.items()}
 
@@ -138,8 +165,7 @@ def traits_of(tx: Tx, uuids: Iterable[str]) -> dict[str, list[str]]:
 def aggregates_of(tx: Tx, uuids: Iterable[str]) -> dict[str, list[str]]:
     """Return aggregates by provider."""
     found: dict[str, list[str]] = {}
-    statement = sa.select(provider_aggregates)
-    for row in _in_parts(tx, statement, provider_aggregates.c.provider_uuid, uuids):
+    for row in _in_parts(tx, _AGGREGATES, uuids):
         found.setdefault(row.provider_uuid, []).append(row.aggregate_uuid)
     return found
 
