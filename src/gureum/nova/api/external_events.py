@@ -47,11 +47,11 @@ class Events(Struct):
 )
 def create_external_events(ctx: Context, deps: Deps, new: Events) -> Any:
     """Tell Nova what happened elsewhere; each event is answered with a code of its own."""
-    servers = external_events.find(ctx, deps, [event.server_uuid for event in new.events])
-    shown, changed = [], {}
+    hosts = external_events.hosts_of(deps, [event.server_uuid for event in new.events])
+    shown, changed = [], []
     for event in new.events:
-        server = servers.get(event.server_uuid)
-        code = 404 if server is None else 422 if not server.row.host else 200
+        known, host = event.server_uuid in hosts, hosts.get(event.server_uuid)
+        code = 404 if not known else 422 if not host else 200
         if event.name not in external_events.NETWORK_EVENTS and code == 200:
             code = 400
         entry = {
@@ -63,9 +63,9 @@ def create_external_events(ctx: Context, deps: Deps, new: Events) -> Any:
         if event.get("tag") is not None:
             entry["tag"] = event.tag
         shown.append(entry)
-        if server is not None and code == 200:
-            changed[server.id] = server
+        if code == 200:
+            changed.append(event.server_uuid)
     if changed:
-        deps.refresh_ports(list(changed))
+        deps.refresh_ports(list(dict.fromkeys(changed)))
     failed = any(entry["code"] != 200 for entry in shown)
     return Reply({"events": shown}, status=207 if failed else 200)

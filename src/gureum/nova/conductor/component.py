@@ -24,6 +24,7 @@ from gureum.nova.conductor.compute_state import ComputeStateWorker
 from gureum.nova.conductor.config import ConductorOptions
 from gureum.nova.conductor.contract import ConductorHints
 from gureum.nova.conductor.deps import SagaDeps
+from gureum.nova.conductor.plugs import Plugs
 from gureum.nova.config import NovaOptions
 from gureum.nova.placement_client import ClientPlacement
 from gureum.nova.ports_rest import RestServerPorts
@@ -56,10 +57,11 @@ def image_access(session: Session) -> Callable[[], ImageAccess]:
 
 
 class Hints(ConductorHints):
-    """Takes hints to the engines and the ports' reconciler."""
+    """Takes hints to the engines, the steps that wait for ports, and the ports' reconciler."""
 
-    def __init__(self, engines: list[Engine], ports: KnownPorts) -> None:
+    def __init__(self, engines: list[Engine], plugs: Plugs, ports: KnownPorts) -> None:
         self._engines = engines
+        self._plugs = plugs
         self._ports = ports
 
     def wake(self) -> None:
@@ -68,7 +70,8 @@ class Hints(ConductorHints):
             engine.wake()
 
     def refresh_ports(self, server_ids: list[str]) -> None:
-        """Read the ports of servers again."""
+        """Read the ports of servers again; first by the verbs that wait for that."""
+        self._plugs.told(server_ids)
         self._ports.refresh(server_ids)
 
 
@@ -109,7 +112,9 @@ class NovaConductor(Component):
         )
         self._services = [
             runtime.bus.serve(ComputeState, state, runtime.host, workers=4),
-            runtime.bus.serve(ConductorHints, Hints(self._engines, ports), runtime.host, workers=2),
+            runtime.bus.serve(
+                ConductorHints, Hints(self._engines, deps.plugs, ports), runtime.host, workers=2
+            ),
         ]
         self._loops = Reconcilers(
             [

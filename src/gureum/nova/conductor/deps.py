@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from gureum.core.db.engine import Database
 from gureum.core.db.types import utc_now
 from gureum.nova.agent.contract import ComputeAgent, ImageAccess
+from gureum.nova.conductor.plugs import Plugs
 from gureum.nova.config import NovaOptions
 from gureum.nova.placement import Placement
 from gureum.nova.ports import ServerPorts
@@ -36,6 +37,7 @@ class SagaDeps:
     compute: Callable[[str, float], ComputeAgent]
     image_access: Callable[[], ImageAccess | None] = lambda: None
     nova: NovaOptions = field(default_factory=NovaOptions)
+    plugs: Plugs = field(default_factory=Plugs)
     started_at: datetime = field(default_factory=utc_now)
 
     @property
@@ -62,7 +64,7 @@ class SagaDeps:
     def host_is_down(self, host: str) -> bool:
         """Whether a compute host has not reported lately, or was declared down."""
         with self.cell1.read() as tx:
-            found = hosts.list_services(tx, host=host, binary=hosts.COMPUTE)
+            found = hosts.list_services(tx, hosts=[host], binary=hosts.COMPUTE)
         if not found:
             return True
         service = found[0]

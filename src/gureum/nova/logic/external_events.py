@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gureum.core.context import Context
 from gureum.nova.deps import Deps
-from gureum.nova.errors import ServerNotFound
-from gureum.nova.logic.server_load import Server, load
+from gureum.nova.store import mappings
+from gureum.nova.store import servers as store
 
 NETWORK_EVENTS = frozenset(
     {
@@ -22,15 +21,17 @@ NETWORK_EVENTS = frozenset(
 )
 
 
-def find(ctx: Context, deps: Deps, server_ids: Sequence[str]) -> dict[str, Server]:
-    """Return the servers that events are about; unknown ones are left out.
+def hosts_of(deps: Deps, server_ids: Sequence[str]) -> dict[str, str | None]:
+    """Return the hosts of the servers that events are about; unknown and deleted ones are left out.
 
     Who may send events may name any server.
     """
-    found: dict[str, Server] = {}
-    for server_id in dict.fromkeys(server_ids):
-        try:
-            found[server_id] = load(ctx, deps, server_id, any_project=True)
-        except ServerNotFound:
-            continue
+    found: dict[str, str | None] = {}
+    with deps.api.read() as tx:
+        wanted = set(mappings.cells_of(tx, server_ids))
+    for database in deps.cells.values():
+        missing = wanted - found.keys()
+        if missing:
+            with database.read() as tx:
+                found.update(store.hosts_of(tx, list(missing)))
     return found

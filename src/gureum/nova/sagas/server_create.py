@@ -59,8 +59,8 @@ HOSTS_TOLD = 30
 MAX_ATTEMPTS = 3
 """On how many hosts a server is tried."""
 SPAWN_TIMEOUT_S = 1800.0
-PLUG_LOOK_S = (0.05, 0.8)
-"""How often the network is asked whether ports are plugged, at first and at last."""
+PLUG_LOOK_S = (0.2, 0.8)
+"""How often the network is asked whether ports are plugged, at first and at last, if it does not say so."""
 
 
 # -- claim -----------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ PLUG_LOOK_S = (0.05, 0.8)
 def claim_host(step: Context) -> Result:
     """Find a host and take its room in placement."""
     row, failed = server_of(step), [seen.result["host"] for seen in step.earlier if seen.result]
-    first = step.round == 0 and step.tries == 1  # nothing can be held yet
+    first = _is_first(step)
     chosen = None if first else _held(step)
     if chosen is None or chosen["host"] in failed:
         if not first:
@@ -80,6 +80,11 @@ def claim_host(step: Context) -> Result:
         availability_zone=chosen["zone"],
     )  # fmt: skip
     return chosen
+
+
+def _is_first(step: Context) -> bool:
+    """Whether the step was never begun before: nothing of it can be there yet."""
+    return step.round == 0 and step.tries == 1
 
 
 def _held(step: Context) -> dict[str, str] | None:
@@ -173,7 +178,7 @@ def release_claim(step: Context) -> None:
 def make_ports(step: Context) -> Result:
     """Make or bind a port for each requested card."""
     row, request, claim = server_of(step), request_of(step), step.results["claim"]
-    known = step.deps.ports.of_servers([step.resource_id])
+    known = [] if _is_first(step) else step.deps.ports.of_servers([step.resource_id])
     ports, tags = [], {}
     for nic in request.nics:
         port = bound_port(
@@ -222,9 +227,7 @@ def spawn_guest(step: Context) -> Result:
 
 
 def _elsewhere(code: str, host: str, error: Exception) -> Retry:
-    return Retry(
-        "claim", code, "Build of the server failed on a host.", detail=f"{host}: {error}"
-    )
+    return Retry("claim", code, "Build of the server failed on a host.", detail=f"{host}: {error}")
 
 
 def remove_guest(step: Context) -> None:
@@ -240,16 +243,19 @@ def wait_for_ports(step: Context) -> Result:
     options, began = step.deps.nova, time.monotonic()
     late: list[str] = []
     wait_s = PLUG_LOOK_S[0]
-    while options.vif_plugging_timeout:
-        found = step.deps.ports.of_servers([step.resource_id])
-        late = sorted(port.id for port in found if _awaits_plug(port))
-        if not late or time.monotonic() - began >= options.vif_plugging_timeout:
-            break
-        if step.lost.wait(wait_s):
-            raise LeaseLost(f"saga {step.saga_id} was taken over")
-        wait_s = min(2 * wait_s, PLUG_LOOK_S[1])
-        if step.stop_wanted():
-            raise SagaAbort("cancelled", "Cancelled.")
+    with step.deps.plugs.waiting(step.resource_id) as told:
+        while options.vif_plugging_timeout:
+            told.clear()
+            found = step.deps.ports.of_servers([step.resource_id])
+            late = sorted(port.id for port in found if _awaits_plug(port))
+            if not late or time.monotonic() - began >= options.vif_plugging_timeout:
+                break
+            told.wait(wait_s)
+            if step.lost.is_set():
+                raise LeaseLost(f"saga {step.saga_id} was taken over")
+            wait_s = min(2 * wait_s, PLUG_LOOK_S[1])
+            if step.stop_wanted():
+                raise SagaAbort("cancelled", "Cancelled.")
     if late and options.vif_plugging_is_fatal:
         raise SagaAbort(
             "vif_plugging_failed",

@@ -30,9 +30,7 @@ def get(tx: Tx, server_id: str) -> sa.Row[Any] | None:
 
 def cells_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, str]:
     """Return the cell of each known server."""
-    table = server_mappings.c
-    wanted = sa.select(table.server_id, table.cell).where(table.server_id.in_(server_ids))
-    return {row.server_id: row.cell for row in tx.all(wanted)}
+    return {row.server_id: row.cell for row in tx.among(server_mappings.c.server_id, server_ids)}
 
 
 def set_cell(tx: Tx, server_id: str, cell: str) -> bool:
@@ -42,15 +40,17 @@ def set_cell(tx: Tx, server_id: str, cell: str) -> bool:
 
 def mark_deleted(tx: Tx, server_id: str) -> bool:
     """Stop counting a server for quota; False when it was not counted any more."""
-    table = server_mappings.c
-    return (
-        tx.update(
-            server_mappings,
-            sa.and_(table.server_id == server_id, table.deleted_at.is_(None)),
-            deleted_at=utc_now(),
-        )
-        == 1
+    return tx.execute(_END, {"server": server_id, "now": utc_now()}).rowcount == 1
+
+
+_END = (
+    sa.update(server_mappings)
+    .where(
+        server_mappings.c.server_id == sa.bindparam("server"),
+        server_mappings.c.deleted_at.is_(None),
     )
+    .values(deleted_at=sa.bindparam("now"))
+)
 
 
 def remove(tx: Tx, server_id: str) -> None:

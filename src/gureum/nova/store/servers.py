@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -43,6 +44,16 @@ def get(tx: Tx, server_id: str, *, deleted: bool = False) -> sa.Row[Any] | None:
 def on_host(tx: Tx, host: str) -> Sequence[sa.Row[Any]]:
     """Return the servers on a host."""
     return tx.all(sa.select(servers).where(servers.c.host == host, servers.c.deleted.is_(False)))
+
+
+_HOSTS = sa.select(servers.c.id, servers.c.host).where(
+    servers.c.id.in_(sa.bindparam("ids", expanding=True)), servers.c.deleted.is_(False)
+)
+
+
+def hosts_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, str | None]:
+    """Return the host, if it has one, of each live server among these."""
+    return {row.id: row.host for row in tx.all(_HOSTS, {"ids": server_ids})}
 
 
 def names_on_hosts(tx: Tx, hosts: Sequence[str]) -> Sequence[sa.Row[Any]]:
@@ -87,22 +98,24 @@ def insert(
 
 def request_of(tx: Tx, server_id: str) -> BuildRequest:
     """Return what was asked for; an empty request when nothing is kept."""
-    kept = tx.scalar(
-        sa.select(server_requests.c.request).where(server_requests.c.server_id == server_id)
-    )
-    return msgspec.convert(kept or {}, BuildRequest)
+    kept = tx.by(server_requests.c.server_id, server_id)
+    return msgspec.convert(kept.request if kept is not None else {}, BuildRequest)
 
 
 def change(tx: Tx, server_id: str, **values: Any) -> bool:
     """Write columns of a live server; False when it is gone. `updated_at` and `generation` follow."""
-    matched = tx.update(
-        servers,
-        sa.and_(servers.c.id == server_id, servers.c.deleted.is_(False)),
-        updated_at=utc_now(),
-        generation=servers.c.generation + 1,
-        **values,
+    asked = {**values, "updated_at": utc_now(), "server": server_id}
+    return tx.execute(_change(frozenset(values)), asked).rowcount == 1
+
+
+@cache
+def _change(names: frozenset[str]) -> sa.Update:
+    bound: dict[str, Any] = {name: sa.bindparam(name) for name in sorted(names | {"updated_at"})}
+    return (
+        sa.update(servers)
+        .where(servers.c.id == sa.bindparam("server"), servers.c.deleted.is_(False))
+        .values(generation=servers.c.generation + 1, **bound)
     )
-    return matched == 1
 
 
 def change_at(tx: Tx, server_id: str, generation: int, **values: Any) -> int:
@@ -117,21 +130,26 @@ def mark_deleted(tx: Tx, server_id: str) -> bool:
 
     The caller then ends the mapping: `mappings.mark_deleted` in nova_api.
     """
-    now = utc_now()
-    matched = tx.update(
-        servers,
-        sa.and_(servers.c.id == server_id, servers.c.deleted.is_(False)),
-        deleted=True,
-        vm_state=DELETED,
-        power_state=0,
-        deleted_at=now,
-        terminated_at=sa.func.coalesce(servers.c.terminated_at, now),
-        updated_at=now,
-        generation=servers.c.generation + 1,
-    )
+    matched = tx.execute(_END, {"server": server_id, "now": utc_now()}).rowcount
     for table in (server_nics, server_addresses, server_tags, server_disks):
         tx.delete_by(table.c.server_id, server_id)
     return matched == 1
+
+
+_NOW = sa.bindparam("now", type_=servers.c.updated_at.type)
+_END = (
+    sa.update(servers)
+    .where(servers.c.id == sa.bindparam("server"), servers.c.deleted.is_(False))
+    .values(
+        deleted=True,
+        vm_state=DELETED,
+        power_state=0,
+        deleted_at=_NOW,
+        terminated_at=sa.func.coalesce(servers.c.terminated_at, _NOW),
+        updated_at=_NOW,
+        generation=servers.c.generation + 1,
+    )
+)
 
 
 _CARRIED = (
