@@ -41,7 +41,7 @@ class Cloud:
             stdin=subprocess.DEVNULL,
         )
         assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
+        return done.stdout if code == 0 else done.stderr
 
     def connect(self) -> openstack.connection.Connection:
         config = places.read_config(places.under(self.folder / "cloud"))
@@ -153,4 +153,4 @@ def test_state_is_kept_over_down_and_up(cloud: Cloud):
 def test_real_cloud_in_the_folder_of_a_simulated_one_is_refused(cloud: Cloud):
     if os.geteuid() != 0:
         pytest.skip("asks for root first")
-    cloud.gureum("up", code=1)
+    assert "is a simulated one" in cloud.gureum("up", code=1)

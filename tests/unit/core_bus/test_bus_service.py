@@ -12,6 +12,8 @@ from gureum.core.bus.contract import AgentBusy, AgentError, BadMessage, error_fr
 from gureum.core.bus.testing import BOX, Depot, DepotImpl
 from gureum.core.db import Database
 
+UNKNOWN = Request("r2", "depot", "h1", "explode", 1, "call", b"", 10.0)
+
 
 @pytest.fixture
 def service():
@@ -67,8 +69,7 @@ def test_full_queue_refuses_as_busy(service, monkeypatch):
 
 
 def test_unknown_method_is_refused(service):
-    unknown = Request("r2", "depot", "h1", "explode", 1, "call", b"", 10.0)
-    assert ask(service, unknown).code == "bad_message"
+    assert ask(service, UNKNOWN).code == "bad_message"
 
 
 def test_remembered_answers_are_bounded(service, monkeypatch):
@@ -81,8 +82,11 @@ def test_remembered_answers_are_bounded(service, monkeypatch):
 
 
 def test_closed_service_takes_nothing(service):
+    answers = queue.SimpleQueue()
     service.close()
-    service.deliver(accept(request(), lambda reply: pytest.fail("it answered")))
+    service.deliver(accept(request(), answers.put))
+    service.deliver(accept(UNKNOWN, answers.put))  # refused at once by one that is open
+    assert answers.empty()
 
 
 def test_unencodable_arguments_and_results_are_bad_messages():
