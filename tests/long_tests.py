@@ -66,18 +66,21 @@ class LongTests:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._left: list[str] = []
+        self._long: set[str] = set()
+        self._ran: set[str] = set()
         self._spent: dict[str, float] = defaultdict(float)
         self._known = read_seconds()
         self._begun_at: float | None = None
         self._begun: set[str] = set()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Take out the long tests that are not due."""
+        """Note which files are long, and take out the tests of those that are not due."""
+        files = {_file(item) for item in items if is_long(item)}
+        self._long = files
         budget = self._config.getoption("--sample")
         part = self._config.getoption("--shard")
         if budget is None and part is None:
             return
-        files = {_file(item) for item in items if is_long(item)}
         if part is not None:
             number, count = map(int, part.split("/"))
             chosen = set(shard(files, self._known, number, count))
@@ -103,7 +106,10 @@ class LongTests:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Add up what each file takes."""
-        self._spent[report.nodeid.partition("::")[0]] += report.duration
+        name = report.nodeid.partition("::")[0]
+        self._spent[name] += report.duration
+        if report.when == "call" and report.passed:
+            self._ran.add(name)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Name what another turn runs."""
@@ -111,14 +117,19 @@ class LongTests:
             terminalreporter.write_line("not in this turn: " + " ".join(self._left))
 
     def pytest_sessionfinish(self) -> None:
-        """Keep the seconds of long files, when asked to."""
+        """Keep the seconds of long files, when asked to; one whose tests were all skipped is not measured."""
         if self._config.getoption("--write-seconds"):
-            self._known.update(_rounded(self._spent))
-            SECONDS.write_text(json.dumps(self._known, indent=1, sort_keys=True) + "\n")
+            new = {name: self._spent[name] for name in self._long & self._ran}
+            measured = measured_seconds(self._known, new, self._config.rootpath)
+            SECONDS.write_text(json.dumps(measured, indent=1, sort_keys=True) + "\n")
 
 
-def _rounded(spent: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 1) for name, value in spent.items() if value >= 1.0}
+def measured_seconds(
+    known: Mapping[str, float], new: Mapping[str, float], top: Path
+) -> dict[str, float]:
+    """Return the seconds by file: as measured now, else as known; files that are gone are left out."""
+    both = {**known, **new}
+    return {name: round(value, 1) for name, value in both.items() if (top / name).exists()}
 
 
 def _file(item: pytest.Item) -> str:

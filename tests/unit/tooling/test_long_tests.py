@@ -1,5 +1,7 @@
 """Turns and shards of the long tests: every file has its day, none runs twice."""
 
+import json
+
 import long_tests
 import pytest
 
@@ -36,7 +38,9 @@ def test_shards_part_the_files_evenly():
     assert max(totals) - min(totals) <= 20
 
 
-def test_no_file_begins_when_the_time_is_over(pytester, monkeypatch):
+@pytest.fixture
+def tests_of_its_own(pytester, monkeypatch):
+    """A folder with the plugin and two long files of tests."""
     monkeypatch.setattr(long_tests, "SECONDS", pytester.path / "seconds.json")
     pytester.makeconftest(
         """
@@ -55,6 +59,33 @@ def test_no_file_begins_when_the_time_is_over(pytester, monkeypatch):
         test_one=body + "def test_it(n):\n    time.sleep(0.2)\n",
         test_two=body + "def test_it(n):\n    pass\n",
     )
-    (pytester.path / "seconds.json").write_text('{"test_one.py": 0.05, "test_two.py": 0.05}')
-    result = pytester.runpytest_inprocess("--sample", "0.15", "--turn", "0", "-p", "no:cacheprovider")
+    return pytester
+
+
+def test_no_file_begins_when_the_time_is_over(tests_of_its_own):
+    seconds = tests_of_its_own.path / "seconds.json"
+    seconds.write_text('{"test_one.py": 0.05, "test_two.py": 0.05}')
+    result = tests_of_its_own.runpytest_inprocess(
+        "--sample", "0.15", "--turn", "0", "-p", "no:cacheprovider"
+    )
     result.assert_outcomes(passed=2, skipped=2)
+
+
+def test_measured_seconds_replace_the_known_ones_of_files_that_are_there(tests_of_its_own):
+    top = tests_of_its_own.path
+    known = {"test_one.py": 60.0, "test_two.py": 7.0, "test_gone.py": 9.0}
+    found = long_tests.measured_seconds(known, {"test_one.py": 12.34}, top)
+    assert found == {"test_one.py": 12.3, "test_two.py": 7.0}
+
+
+def test_seconds_are_written_when_asked_for(tests_of_its_own):
+    seconds = tests_of_its_own.path / "seconds.json"
+    tests_of_its_own.makepyfile(
+        test_two="import pytest\n\n@pytest.mark.slow\ndef test_it():\n    pytest.skip('no')\n",
+        test_fast="def test_it():\n    pass\n",
+    )
+    words = ("-p", "no:cacheprovider")
+    tests_of_its_own.runpytest_inprocess(*words).assert_outcomes(passed=3, skipped=1)
+    assert not seconds.exists()
+    tests_of_its_own.runpytest_inprocess("--write-seconds", *words)
+    assert list(json.loads(seconds.read_text())) == ["test_one.py"]
