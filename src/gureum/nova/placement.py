@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from gureum.placement.client import Room
 
 VCPU = "VCPU"
@@ -39,8 +41,7 @@ Usage = Room
 """What a provider has of a class (allocation ratio and reservation applied) and what is taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A provider that has room for a request."""
 
     provider_id: str

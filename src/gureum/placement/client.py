@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -16,7 +16,11 @@ import msgspec
 from gureum.core.http.client import HttpReply, RemoteError
 from gureum.keystone.client import Session, error_text
 
+T = TypeVar("T")
+
 _VERSION = "placement 1.39"
+_KNOWN_PARTS = 20_000
+"""How many decoded parts of answers are kept: a few questions about some thousand providers."""
 
 
 class Refused(Exception):
@@ -53,11 +57,38 @@ class CandidateRequest(msgspec.Struct, frozen=True):
     allocations: dict[str, Amounts]
 
 
+class _RawCandidates(msgspec.Struct, frozen=True):
+    """The same, its parts not decoded."""
+
+    allocation_requests: list[msgspec.Raw]
+    provider_summaries: dict[str, msgspec.Raw]
+
+
 class Candidates(msgspec.Struct, frozen=True):
     """The answer to a request for candidates."""
 
     allocation_requests: list[CandidateRequest]
     provider_summaries: dict[str, ProviderSummary]
+
+
+class _Decoder(Generic[T]):
+    """Decodes parts of an answer; what was decoded before is given again.
+
+    Most providers look as they did in the answer before.
+    """
+
+    def __init__(self, shape: type[T]) -> None:
+        self._decode = msgspec.json.Decoder(shape).decode
+        self._known: dict[bytes, T] = {}
+
+    def __call__(self, raw: msgspec.Raw) -> T:
+        text = bytes(raw)
+        one = self._known.get(text)
+        if one is None:
+            if len(self._known) >= _KNOWN_PARTS:
+                self._known.clear()
+            one = self._known[text] = self._decode(text)
+        return one
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +132,8 @@ class PlacementClient:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._requests = _Decoder(CandidateRequest)
+        self._summaries = _Decoder(ProviderSummary)
 
     def _call(
         self,
@@ -224,7 +257,11 @@ class PlacementClient:
             pairs.append(("limit", str(query.limit)))
         path = f"/allocation_candidates?{urlencode(pairs)}"
         reply = self._call("GET", path, version=_least_version(query))
-        return msgspec.json.decode(reply.body, type=Candidates)
+        found = msgspec.json.decode(reply.body, type=_RawCandidates)
+        return Candidates(
+            [self._requests(raw) for raw in found.allocation_requests],
+            {uuid: self._summaries(raw) for uuid, raw in found.provider_summaries.items()},
+        )
 
     def held(self, consumer_uuid: str) -> Held:
         """Return what a consumer holds."""

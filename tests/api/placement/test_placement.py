@@ -100,6 +100,32 @@ def test_candidates_are_the_hosts_with_room_and_traits(client):
     assert [list(item.allocations) for item in left.allocation_requests] == [[two]]
 
 
+def test_question_asked_again_is_answered_by_what_is_true_now(client):
+    one, two = _host(client, "one"), _host(client, "two")
+    asked = CandidateQuery({"VCPU": 2})
+
+    def offered() -> dict[str, int]:
+        found = client.candidates(asked)
+        assert [list(item.allocations) for item in found.allocation_requests] == [
+            [uuid] for uuid in found.provider_summaries
+        ]
+        return {u: one.resources["VCPU"].used for u, one in found.provider_summaries.items()}
+
+    assert offered() == offered() == {one: 0, two: 0}
+    consumer = str(uuid.uuid4())
+    client.allocate(consumer, {one: {"VCPU": 2}}, project_id="p", user_id="u")
+    assert offered() == {one: 2, two: 0}
+    client.allocate(str(uuid.uuid4()), {one: {"VCPU": 1}}, project_id="p", user_id="u")
+    assert offered() == {two: 0}
+    client.release(consumer)
+    assert offered() == {one: 1, two: 0}
+    asked = CandidateQuery({"VCPU": 2}, required=["CUSTOM_GOLD"])
+    client.set_traits(two, ["CUSTOM_GOLD"])
+    assert offered() == {two: 0}
+    client.set_traits(two, [])
+    assert offered() == {}
+
+
 def test_parallel_allocations_never_exceed_the_capacity(client):
     host = _host(client, "one", vcpus=5)
     won: list[int] = []

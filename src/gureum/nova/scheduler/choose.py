@@ -5,7 +5,7 @@ Owns: `HostChooser`, which implements the scheduler's contract. Must not: claim 
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -121,8 +121,8 @@ class HostChooser(Scheduler):
         left = self._wanted(left, request, refused)
         if request.force_host is None and request.force_node is None:
             left = self._filtered(left, hosts, request, refused)
-        weights = weigh(left, request, self._options) if left else Weights()
-        ordered = self._ordered(left, weights)
+        weights = weigh(left, request, self._options)
+        ordered = self._ordered(weights)
         shown = ordered[: max(request.limit, WEIGHED_HOSTS)]
         return Selection(
             tuple(
@@ -215,8 +215,8 @@ class HostChooser(Scheduler):
                 left = [host for host in left if host not in out]
         return left
 
-    def _ordered(self, hosts: Iterable[HostState], weights: Weights) -> list[HostState]:
-        ordered = sorted(hosts, key=lambda host: (-weights.total(host), host.host))
+    def _ordered(self, weights: Weights) -> list[HostState]:
+        ordered = weights.best_first()
         best = ordered[: self._options.host_subset_size]
         if len(best) > 1:
             first = self._draw.choice(best)

@@ -64,6 +64,8 @@ class _Cell:
     hosts: dict[str, HostState] = field(default_factory=dict)
     heard: dict[str, datetime | None] = field(default_factory=dict)
     heard_at: float = float("-inf")
+    alive: list[HostState] | None = None
+    """The hosts with `up` as of `heard_at`; None when a host is otherwise."""
 
 
 class KnownHosts:
@@ -116,6 +118,7 @@ class KnownHosts:
         self._aggregates = {host: tuple(facts) for host, facts in read.items()}
         self._aggregates_at = newest
         for cell in self._cells:
+            cell.alive = None
             cell.hosts = {
                 node: replace(state, **self._place(state.host)) for node, state in cell.hosts.items()
             }
@@ -128,15 +131,15 @@ class KnownHosts:
     def _read_cell(self, tx: Tx, cell: _Cell, *, fresh: bool) -> None:
         newest, floor = revisions.current(tx, cell_revisions)
         if cell.revision < floor:
-            cell.hosts, cell.revision = {}, 0
+            cell.hosts, cell.revision, cell.alive = {}, 0, None
         if newest > cell.revision:
             for row in scheduling.hosts(tx, since=cell.revision):
                 cell.hosts[row.id] = self._state(row)
                 cell.heard[row.host] = row.last_seen_at
-            cell.revision = newest
+            cell.revision, cell.alive = newest, None
         if fresh or time.monotonic() - cell.heard_at > ALIVE_S:
             cell.heard = scheduling.signs_of_life(tx)
-            cell.heard_at = time.monotonic()
+            cell.heard_at, cell.alive = time.monotonic(), None
 
     def _state(self, row: Any) -> HostState:
         return HostState(
@@ -152,13 +155,16 @@ class KnownHosts:
         )
 
     def _alive(self, cell: _Cell) -> list[HostState]:
+        if cell.alive is not None:
+            return cell.alive
         oldest = utc_now() - self._down_time
         for node, state in cell.hosts.items():
             heard = cell.heard.get(state.host)
             up = heard is not None and heard > oldest and not state.forced_down
             if up != state.up:
                 cell.hosts[node] = replace(state, up=up)
-        return list(cell.hosts.values())
+        cell.alive = list(cell.hosts.values())
+        return cell.alive
 
     # -- what is of the moment --------------------------------------------------------------------
 

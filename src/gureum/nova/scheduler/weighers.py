@@ -10,27 +10,27 @@ from gureum.nova.scheduler.config import FilterSchedulerOptions
 from gureum.nova.scheduler.contract import ScheduleRequest
 from gureum.nova.scheduler.hosts import HostState
 
-Weigh = Callable[[HostState, ScheduleRequest], float]
+Weigh = Callable[[Sequence[HostState], ScheduleRequest], list[float]]
 
 
 def _free(resource: str) -> Weigh:
-    def weigh(host: HostState, request: ScheduleRequest) -> float:
-        room = host.room.get(resource)
-        return float(room.capacity - room.used) if room is not None else 0.0
+    def weigh(hosts: Sequence[HostState], request: ScheduleRequest) -> list[float]:
+        rooms = [host.room.get(resource) for host in hosts]
+        return [float(room.capacity - room.used) if room is not None else 0.0 for room in rooms]
 
     return weigh
 
 
-def _building(host: HostState, request: ScheduleRequest) -> float:
-    return float(host.building)
+def _building(hosts: Sequence[HostState], request: ScheduleRequest) -> list[float]:
+    return [float(host.building) for host in hosts]
 
 
 def _group_members(policy: str) -> Weigh:
-    def weigh(host: HostState, request: ScheduleRequest) -> float:
+    def weigh(hosts: Sequence[HostState], request: ScheduleRequest) -> list[float]:
         group = request.group
         if group is None or group.policy != policy:
-            return 0.0
-        return float(len(host.near.intersection(group.members)))
+            return [0.0] * len(hosts)
+        return [float(len(host.near.intersection(group.members))) for host in hosts]
 
     return weigh
 
@@ -61,23 +61,33 @@ _OF_GROUPS = frozenset({"ServerGroupSoftAffinityWeigher", "ServerGroupSoftAntiAf
 class Weights:
     """What each weigher gave each host: `total` by host, and all of it in words."""
 
-    def __init__(self) -> None:
-        self._given: list[tuple[str, dict[HostState, float]]] = []
-        self._total: dict[HostState, float] = {}
+    def __init__(self, hosts: Sequence[HostState] = ()) -> None:
+        self._hosts = hosts
+        self._place = {host: place for place, host in enumerate(hosts)}
+        self._given: list[tuple[str, list[float]]] = []
+        self._total = [0.0] * len(hosts)
 
-    def give(self, name: str, values: dict[HostState, float]) -> None:
-        """Add the weights that one weigher gave."""
+    def give(self, name: str, values: list[float]) -> None:
+        """Add the weights that one weigher gave, in the order of the hosts."""
         self._given.append((name, values))
-        have = self._total
-        self._total = {host: have.get(host, 0.0) + value for host, value in values.items()}
+        self._total = [have + value for have, value in zip(self._total, values, strict=True)]
 
     def total(self, host: HostState) -> float:
         """Return the sum for a host."""
-        return round(self._total.get(host, 0.0), 4)
+        return round(self._total[self._place[host]], 4)
+
+    def best_first(self) -> list[HostState]:
+        """Return the hosts by sum, those that are alike by name."""
+        keys = [
+            (-round(total, 4), host.host, place)
+            for place, (total, host) in enumerate(zip(self._total, self._hosts, strict=True))
+        ]
+        return [self._hosts[place] for _, _, place in sorted(keys)]
 
     def shown(self, host: HostState) -> dict[str, float]:
         """Return every weight of a host by weigher, and their `sum`."""
-        shown = {name: round(values[host], 4) for name, values in self._given}
+        place = self._place[host]
+        shown = {name: round(values[place], 4) for name, values in self._given}
         return {**shown, "sum": self.total(host)}
 
 
@@ -85,17 +95,14 @@ def weigh(
     hosts: Sequence[HostState], request: ScheduleRequest, options: FilterSchedulerOptions
 ) -> Weights:
     """Return the weights of hosts; weighers that say nothing are left out."""
-    found = Weights()
+    found = Weights(hosts)
     for name, multiplier, weigher in weighers(options):
-        if multiplier == 0 or (request.group is None and name in _OF_GROUPS):
+        if not hosts or multiplier == 0 or (request.group is None and name in _OF_GROUPS):
             continue
-        values = [weigher(host, request) for host in hosts]
+        values = weigher(hosts, request)
         least, most = min(values), max(values)
         if least == most:
             continue
         scale = multiplier / (most - least)
-        found.give(
-            name,
-            {host: scale * (value - least) for host, value in zip(hosts, values, strict=True)},
-        )
+        found.give(name, [scale * (value - least) for value in values])
     return found

@@ -71,10 +71,16 @@ class _Shown:
                     for uuid, amounts in item.amounts
                 ]
             }
+        shown = item.shown.get(query.shows_mappings)
+        if shown is None:
+            shown = item.shown[query.shows_mappings] = self._request(item)
+        return shown
+
+    def _request(self, item: candidates.Candidate) -> msgspec.Raw:
         held = b",".join(
             b'"%b":%b' % (uuid.encode(), self._resources(amounts)) for uuid, amounts in item.amounts
         )
-        if not query.shows_mappings:
+        if not self._query.shows_mappings:
             return msgspec.Raw(b'{"allocations":{%b}}' % held)
         mappings = msgspec.json.encode(dict(item.mappings))
         return msgspec.Raw(b'{"allocations":{%b},"mappings":%b}' % (held, mappings))

@@ -8,8 +8,9 @@ tree can neither fill memory nor hide other hosts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from gureum.core.db import Tx
 from gureum.placement.errors import BadQuery
@@ -18,14 +19,19 @@ from gureum.placement.logic.requests import Group, Wanted
 from gureum.placement.logic.world import KnownWorld, Provider, World
 
 _NONE: frozenset[str] = frozenset()
+_UNKNOWN = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to satisfy a request: amounts by provider and class, and who serves which group."""
+    """One way to satisfy a request: amounts by provider and class, and who serves which group.
+
+    shown: how answers show it, kept by those who show it.
+    """
 
     amounts: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
     mappings: tuple[tuple[str, tuple[str, ...]], ...]
+    shown: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 def find(tx: Tx, known: KnownWorld, wanted: Wanted, cap: int) -> tuple[list[Candidate], World]:
@@ -39,7 +45,7 @@ def find(tx: Tx, known: KnownWorld, wanted: Wanted, cap: int) -> tuple[list[Cand
     world = known.now(tx)
     most = min(wanted.limit or cap, cap)
     if world.alone and len(wanted.groups) == 1 and wanted.groups[0].resources:
-        return list(islice(_alone(world, wanted), most)), world
+        return list(islice(_alone(known, world, wanted), most)), world
     streams = [_of_tree(world, wanted, root) for root in world.trees if _root(world, wanted, root)]
     return list(islice(_breadth_first(streams), most)), world
 
@@ -51,27 +57,40 @@ def _root(world: World, wanted: Wanted, root: str) -> bool:
     return wanted.root_required <= have and not wanted.root_forbidden & have
 
 
-def _alone(world: World, wanted: Wanted) -> Iterator[Candidate]:
-    """Yield the providers that can serve the only group, when every provider is its own tree."""
+def _alone(known: KnownWorld, world: World, wanted: Wanted) -> Iterator[Candidate]:
+    """Yield the providers that can serve the only group, when every provider is its own tree.
+
+    What one of them can give depends on nothing else, and is kept with it until it changes: most questions
+    are asked again and again, and between two of them few providers change.
+    """
     (group,) = wanted.groups
     amounts = tuple(sorted(group.resources.items()))
-    asks_traits = bool(group.required or group.forbidden)
-    asks_root = bool(wanted.root_required or wanted.root_forbidden)
-    asks_aggregates = bool(group.member_of or group.not_member_of)
-    known = world.providers
+    of_group = (group.suffix, amounts, group.required, group.forbidden, group.in_tree)
+    of_places = (group.member_of, group.not_member_of, wanted.root_required, wanted.root_forbidden)
+    question = known.token((of_group, of_places))
     for uuid in world.trees:
-        one = known[uuid]
-        if group.in_tree is not None and group.in_tree != uuid:
-            continue
-        if not one.fits_all(amounts):
-            continue
-        if asks_root and not _root(world, wanted, uuid):
-            continue
-        if asks_aggregates and not _member(one.aggregates, group):
-            continue
-        if asks_traits and not _has_traits(one.traits, group):
-            continue
-        yield Candidate(((uuid, amounts),), ((group.suffix, (uuid,)),))
+        one = world.providers[uuid]
+        kept = one.offered.get(question, _UNKNOWN)
+        if kept is _UNKNOWN:
+            kept = _offer(world, wanted, one, amounts)
+            one.keep_offer(question, kept)
+        if kept is not None:
+            yield kept
+
+
+def _offer(
+    world: World, wanted: Wanted, one: Provider, amounts: tuple[tuple[str, int], ...]
+) -> Candidate | None:
+    """Return what a provider that is a tree of its own can give to the only group."""
+    (group,) = wanted.groups
+    serves = (
+        group.in_tree in (None, one.uuid)
+        and one.fits_all(amounts)
+        and _root(world, wanted, one.uuid)
+        and _member(one.aggregates, group)
+        and _has_traits(one.traits, group)
+    )
+    return Candidate(((one.uuid, amounts),), ((group.suffix, (one.uuid,)),)) if serves else None
 
 
 def _breadth_first(streams: list[Iterator[Candidate]]) -> Iterator[Candidate]:

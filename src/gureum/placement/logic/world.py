@@ -9,13 +9,16 @@ revision in the database.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from gureum.core.db import Tx
 from gureum.placement.logic import names
 from gureum.placement.store import providers as store
+
+QUESTIONS = 128
+"""Of how many questions the answers are kept: there are about as many as flavors in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Provider:
     """One provider with everything that hangs on it; never changed once made.
 
     most: the largest amount of each class that still fits, whatever its steps. stepped: the classes whose
-    amounts have a least value or steps. shown: how answers show it, kept by those who show it.
+    amounts have a least value or steps. shown: how answers show it; offered: what it could give to whom who
+    asked before. Both are kept by those who make them, and go with the provider.
     """
 
     uuid: str
@@ -62,6 +66,7 @@ class Provider:
     most: dict[str, int] = field(init=False, compare=False)
     stepped: frozenset[str] = field(init=False, compare=False)
     shown: dict[Any, Any] = field(init=False, compare=False, repr=False)
+    offered: dict[Any, Any] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         used = self.used
@@ -72,8 +77,14 @@ class Provider:
         stepped = frozenset(
             name for name, one in self.stock.items() if one.min_unit > 1 or one.step_size > 1
         )
-        for name, value in (("most", most), ("stepped", stepped), ("shown", {})):
+        for name, value in (("most", most), ("stepped", stepped), ("shown", {}), ("offered", {})):
             object.__setattr__(self, name, value)
+
+    def keep_offer(self, question: object, offer: Any) -> None:
+        """Keep what was found out for a question (a token of KnownWorld)."""
+        if len(self.offered) >= QUESTIONS:
+            self.offered.clear()
+        self.offered[question] = offer
 
     def fits(self, name: str, amount: int) -> bool:
         """Whether there is room for an amount of a class."""
@@ -135,6 +146,14 @@ class KnownWorld:
         self._lock = threading.Lock()
         self._world = World()
         self._revision = 0
+        self._tokens: dict[Hashable, object] = {}
+
+    def token(self, question: Hashable) -> object:
+        """Return what stands for a question in `Provider.offered`, and is quicker to look up."""
+        with self._lock:
+            if len(self._tokens) >= QUESTIONS and question not in self._tokens:
+                self._tokens.clear()
+            return self._tokens.setdefault(question, object())
 
     def now(self, tx: Tx) -> World:
         """Return the world as this transaction may see it, or newer."""
