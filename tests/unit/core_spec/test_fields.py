@@ -270,3 +270,28 @@ def test_no_input_does_more_than_be_refused(value):
             field.compile_parse(BASE)(value, "x")
         except Invalid as error:
             assert len(short(value)) <= 80 and error.reason
+
+
+def test_struct_has_the_fields_of_all_its_bases_and_the_nearest_wins():
+    class Named(Struct):
+        """Has a name."""
+
+        name = String("Name.", max=3)
+        note = String("Note.")
+
+    class Sized(Struct):
+        """Has a size."""
+
+        size = Integer("Size.")
+        note = String("Note of the size.")
+
+    class Box(Named, Sized):
+        """Has both."""
+
+        name = String("A box's name.")
+
+    assert set(Box.fields) == {"name", "note", "size"}
+    assert Box.fields["note"] is Named.fields["note"]
+    assert Box.parse({"name": "long enough", "size": 3}, BASE).size == 3
+    with pytest.raises(Invalid):
+        Named.parse({"name": "long enough"}, BASE)

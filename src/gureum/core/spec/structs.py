@@ -88,7 +88,9 @@ class Struct:
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
-        fields = dict(cls.fields)
+        fields: dict[str, Field[Any]] = {}
+        for base in reversed(cls.__bases__):
+            fields |= getattr(base, "fields", {})
         for name, value in list(vars(cls).items()):
             if isinstance(value, Field):
                 fields[name] = value

@@ -9,9 +9,9 @@ from typing import Any
 
 from gureum.core.context import Context
 from gureum.core.db import Tx
-from gureum.core.spec import Boolean, Conflict, Enum, Id, Integer, Page, String, Struct, operation
+from gureum.core.spec import Boolean, Conflict, Id, Page, String, operation
 from gureum.neutron.api.common import ListQuery, ShowQuery, View, loader, rule_target
-from gureum.neutron.api.security_groups import RemotePrefix
+from gureum.neutron.api.security_groups import RuleMatch, RuleMatchCreate
 from gureum.neutron.errors_security import SecurityGroupDefaultRuleNotFound
 from gureum.neutron.logic import security_rules
 from gureum.neutron.store import rows
@@ -20,37 +20,22 @@ from gureum.neutron.store.default_rules import DEFAULT_RULE
 from gureum.neutron.store.query import list_page, reload
 
 
-class DefaultRule(Struct):
+class DefaultRule(RuleMatch):
     """A rule that new groups start with."""
 
     id = Id("Id.")
     description = String("Free text.")
-    direction = String("ingress or egress.")
-    ethertype = String("IPv4 or IPv6.")
-    protocol = String("Protocol, or null for any.")
-    port_range_min = Integer("First port, or ICMP type.")
-    port_range_max = Integer("Last port, or ICMP code.")
-    remote_ip_prefix = String("Who is on the other side.")
     remote_group_id = String("A group on the other side; PARENT is the new group itself.")
-    remote_address_group_id = Id("An address group on the other side.")
     used_in_default_sg = Boolean("Whether default groups start with it.")
     used_in_non_default_sg = Boolean("Whether other groups start with it.")
 
 
-class DefaultRuleCreate(Struct):
+class DefaultRuleCreate(RuleMatchCreate):
     """A new rule."""
 
     description = String("Free text.", default="")
     project_id = String("Ignored.")
     tenant_id = String("Ignored.")
-    direction = Enum("Direction.", "ingress", "egress", required=True)
-    ethertype = Enum("Family.", "IPv4", "IPv6", fold=True, default="IPv4")
-    protocol = String("Name or number.", null=True, lenient=True, max=40)
-    port_range_min = Integer("First port, or ICMP type.", null=True)
-    port_range_max = Integer("Last port, or ICMP code.", null=True)
-    remote_ip_prefix = RemotePrefix("Other side.", null=True)
-    remote_group_id = Id("Other side.", null=True)
-    remote_address_group_id = Id("Other side.", uuid=True, null=True)
     used_in_default_sg = Boolean("Default groups start with it.", default=False)
     used_in_non_default_sg = Boolean("Other groups start with it.", default=True)
 

@@ -19,6 +19,7 @@ from gureum.core.spec import (
     ListOf,
     Page,
     String,
+    Struct,
     operation,
 )
 from gureum.neutron.api.common import (
@@ -78,19 +79,24 @@ class RemotePrefix(Field[str]):
         return parse
 
 
-class Rule(Unnamed):
-    """A security group rule."""
+class RuleMatch(Struct):
+    """Which packets a rule lets pass."""
 
-    security_group_id = Id("Its group.")
     direction = String("ingress or egress.")
     ethertype = String("IPv4 or IPv6.")
     protocol = String("Protocol, or null for any.")
     port_range_min = Integer("First port, or ICMP type.")
     port_range_max = Integer("Last port, or ICMP code.")
     remote_ip_prefix = String("Who is on the other side.")
-    normalized_cidr = String("The same without host bits.")
     remote_group_id = Id("A group whose members are on the other side.")
     remote_address_group_id = Id("An address group on the other side.")
+
+
+class Rule(Unnamed, RuleMatch):
+    """A security group rule."""
+
+    security_group_id = Id("Its group.")
+    normalized_cidr = String("remote_ip_prefix without host bits.")
     belongs_to_default_sg = Boolean("Whether its group is a default one.")
 
 
@@ -115,10 +121,9 @@ class SecurityGroupUpdate(StandardUpdate):
     stateful = Boolean("Track connections.")
 
 
-class RuleCreate(UnnamedCreate):
-    """A new rule."""
+class RuleMatchCreate(Struct):
+    """Which packets a new rule shall let pass."""
 
-    security_group_id = Id("Its group.", uuid=True, required=True)
     direction = Enum("Direction.", "ingress", "egress", required=True)
     ethertype = Enum("Family.", "IPv4", "IPv6", fold=True, default="IPv4")
     protocol = String("Name or number.", null=True, lenient=True, max=40)
@@ -127,6 +132,12 @@ class RuleCreate(UnnamedCreate):
     remote_ip_prefix = RemotePrefix("Other side.", null=True)
     remote_group_id = Id("Other side.", null=True)
     remote_address_group_id = Id("Other side.", uuid=True, null=True)
+
+
+class RuleCreate(UnnamedCreate, RuleMatchCreate):
+    """A new rule."""
+
+    security_group_id = Id("Its group.", uuid=True, required=True)
 
 
 GroupBody = bulk("security_group", "security_groups", SecurityGroupCreate)
