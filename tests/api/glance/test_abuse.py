@@ -66,6 +66,35 @@ def test_plain_bytes_and_kernels_are_accepted(strict):
     assert strict.active(b"x" * 999, disk_format="ploop")["status"] == "active"
 
 
+def boot_sector(content, entry=b""):
+    """Mark bytes as a firmware's boot sector, as every kernel is; entry: of the partition table."""
+    marked = bytearray(content)
+    marked[446 : 446 + len(entry)] = entry
+    marked[510:512] = b"\x55\xaa"
+    return bytes(marked)
+
+
+def test_kernel_with_the_mark_of_a_boot_sector_is_accepted(strict):
+    kernel = boot_sector(b"\x4d\x5a\xea" * 2000)
+    for name in ("aki", "ami"):
+        assert strict.active(kernel, disk_format=name, container_format=name)["size"] == 6000
+    assert strict.active(kernel, disk_format="raw")["virtual_size"] == 6000
+
+
+def test_cd_that_starts_from_a_disks_firmware_too_is_accepted(strict):
+    volume = bytes(32768) + b"\x01CD001\x01\x00" + bytes(2040)
+    end = b"\xffCD001\x01" + bytes(2041)
+    hybrid = boot_sector(volume + end, struct.pack("<8B2I", 0x80, 0, 1, 0, 0x17, 0, 0, 0, 1, 64))
+    assert strict.active(hybrid, disk_format="iso")["status"] == "active"
+
+
+@needs_qemu
+def test_format_that_hides_behind_a_boot_sector_is_refused(strict, tmp_path):
+    content = boot_sector(made(tmp_path, "qcow2"), struct.pack("<8B2I", 0x80, *[1] * 7, 1, 64))
+    for claimed in ("raw", "aki"):
+        assert "at once" in refused(strict, content, claimed)
+
+
 @needs_qemu
 def test_abuse_1_backing_file_is_refused(strict, tmp_path):
     content = made(tmp_path, "qcow2", "-u", "-b", "/etc/passwd", "-F", "raw")

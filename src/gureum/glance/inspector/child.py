@@ -19,6 +19,7 @@ from gureum.core.runner import CommandError, CommandTimeout, Runner
 
 PLAIN = ("raw", "gpt", "iso", "luks")
 """What has no structure that a program would follow."""
+_CHUNK = 4096
 _QEMU_KEYS = ("backing-filename", "full-backing-filename", "backing-filename-format")
 
 
@@ -35,21 +36,36 @@ def confine(memory_mib: int, cpu_s: int) -> None:
 def inspect(path: str) -> dict[str, Any]:
     """Return format, virtual size in bytes, and what is unsafe in a file."""
     try:
-        found = format_inspector.detect_file_format(path)
+        found = _format_of(path)
     except format_inspector.ImageFormatError as error:
         return {"format": None, "faults": [f"the format cannot be told: {error}"]}
-    if found is None:
-        return {"format": None, "faults": ["the format cannot be told"]}
     faults: list[str] = []
     try:
         found.safety_check()
     except format_inspector.SafetyCheckFailed as error:
+        if found.NAME == "gpt":  # its mark alone, as in every kernel and boot sector: plain bytes
+            return {"format": "raw", "virtual_size": 0, "faults": []}
         faults += [f"{name}: {reason}" for name, reason in sorted(error.failures.items())]
     try:
         size = int(found.virtual_size)
     except (ValueError, TypeError, format_inspector.ImageFormatError):
         size = 0
     return {"format": str(found), "virtual_size": size, "faults": faults}
+
+
+def _format_of(path: str) -> format_inspector.FileInspector:
+    """Read as much as tells the format. Raises: ImageFormatError when it is more than one."""
+    with open(path, "rb") as file:
+        wrapper = format_inspector.InspectWrapper(file)
+        while wrapper.formats is None and wrapper.read(_CHUNK):
+            pass
+        wrapper.close()
+    found = {one.NAME: one for one in wrapper.formats or ()}
+    if set(found) == {"gpt", "iso"}:  # a CD that a disk's firmware starts too, as Debian's are
+        return found["iso"]
+    if len(found) != 1:
+        raise format_inspector.ImageFormatError(f"it is {' and '.join(sorted(found))} at once")
+    return next(iter(found.values()))
 
 
 def ask_qemu(path: str, name: str, cpu_s: int) -> dict[str, Any]:
