@@ -1,5 +1,6 @@
 """Daemons that no pid file names are found and ended; others are left alone."""
 
+import os
 import shutil
 import subprocess
 import time
@@ -56,3 +57,13 @@ def test_daemon_that_its_pid_file_names_is_none(
     assert fault_of(other) == "it runs with other arguments"
     (folder / "dnsmasq.pid").unlink()
     assert fault_of(here) == "it does not run"
+
+
+def test_child_of_a_daemon_is_none_as_radvds(
+    tmp_path: Path, running: subprocess.Popen[bytes]
+) -> None:
+    folder = tmp_path / "state" / "net1"
+    (folder / "dnsmasq.pid").write_text(str(os.getpid()))  # who started it
+    assert strays(tmp_path / "state", PROGRAMS) == []
+    (folder / "dnsmasq.pid").write_text(str(os.getppid()))
+    assert [one.pid for one in strays(tmp_path / "state", PROGRAMS)] == [running.pid]

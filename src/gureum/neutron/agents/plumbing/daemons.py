@@ -99,9 +99,19 @@ def strays(state: Path, programs: Sequence[str]) -> list[Stray]:
             continue
         program = os.path.basename(line[0])
         owner = next((o for part in line if (o := _owner_in(part, state))), "")
-        if owner and _pid_from(state / owner / f"{program}.pid") != pid:
+        named = _pid_from(state / owner / f"{program}.pid") if owner else None
+        # radvd keeps a child beside it, of the same command line
+        if owner and pid != named and (named is None or _parent_of(pid) != named):
             found.append(Stray(pid, program, owner))
     return found
+
+
+def _parent_of(pid: int) -> int | None:
+    """Return the process that started one; None when it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError):
+        return None
 
 
 def _owner_in(argument: str, state: Path) -> str:
