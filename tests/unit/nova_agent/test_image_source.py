@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from gureum.core.http.client import HttpClient
 from gureum.nova.agent.contract import ImageAccess, ImageUnavailable, ImageUnusable
 from gureum.nova.agent.image_source import ImageApi, ImageApis
 
@@ -39,8 +40,16 @@ def answer(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("no route")
 
 
+class Answers(HttpClient):
+    """Asks `answer`."""
+
+    @property
+    def _remote(self) -> httpx.Client:
+        return httpx.Client(transport=httpx.MockTransport(answer))
+
+
 def api(access: ImageAccess = ACCESS) -> ImageApi:
-    return ImageApis(5, httpx.MockTransport(answer)).open(access)
+    return ImageApis(5, Answers(), httpx.MockTransport(answer)).open(access)
 
 
 def test_image_is_shown_with_its_properties() -> None:

@@ -15,6 +15,7 @@ from gureum.core.run import Component, Health, Runtime
 from gureum.core.runner import Runner
 from gureum.nova.agent.config import ComputeOptions, LibvirtOptions
 from gureum.nova.agent.contract import ComputeAgent, ComputeState, HypervisorFailed
+from gureum.nova.agent.image_source import ImageApis
 from gureum.nova.agent.loops import ComputeLoops
 from gureum.nova.agent.worker import ComputeWorker
 from gureum.nova.drivers.base import ComputeDriver
@@ -46,10 +47,15 @@ class NovaCompute(Component):
         state_path = Path(options.state_path)
         state_path.mkdir(parents=True, exist_ok=True)
         self._driver = make_driver(
-            options, runtime.config.get(LibvirtOptions), runtime.host, Runner(), fault_point(runtime)
+            options,
+            runtime.config.get(LibvirtOptions),
+            runtime.host,
+            Runner(),
+            fault_point(runtime),
         )
         self._journal = Journal(state_path / "compute-journal.sqlite")
-        worker = ComputeWorker(options, runtime.host, self._driver, self._journal)
+        images = ImageApis(options.image_timeout_s, runtime.client)
+        worker = ComputeWorker(options, runtime.host, self._driver, self._journal, images.open)
 
         def serve(member: bool) -> None:
             """Take orders as long as the host name is ours: they would be another machine's."""
@@ -98,9 +104,7 @@ class NovaCompute(Component):
 def fault_point(runtime: Runtime) -> FaultPoint:
     """Return where the fake driver learns what goes wrong."""
     options = runtime.config.get(SimulatedOptions)
-    return FaultPoint(
-        NovaCompute.name, runtime.host, options, HypervisorFailed, runtime.stopping
-    )
+    return FaultPoint(NovaCompute.name, runtime.host, options, HypervisorFailed, runtime.stopping)
 
 
 def make_driver(

@@ -7,10 +7,11 @@ Follows: OpenStack Image API v2, "Images" and "Image data".
 import functools
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gureum.core import trace
+from gureum.core.http.client import HttpClient, RemoteUnavailable
 from gureum.nova.agent.contract import ImageAccess, ImageSpec, ImageUnavailable, ImageUnusable
 from gureum.nova.drivers.base import ImageSource
 
@@ -38,10 +39,19 @@ def _certificates() -> ssl.SSLContext:
 
 
 class ImageApis:
-    """The way to image endpoints; guests are made in bursts, so connections are kept for a moment."""
+    """The way to image endpoints; guests are made in bursts, so connections are kept for a moment.
 
-    def __init__(self, timeout_s: float, transport: "httpx.BaseTransport | None" = None) -> None:
+    http: what images are described over; an image service of this process is asked without a socket.
+    """
+
+    def __init__(
+        self,
+        timeout_s: float,
+        http: HttpClient | None = None,
+        transport: "httpx.BaseTransport | None" = None,
+    ) -> None:
         self._timeout_s = timeout_s
+        self._http = http or HttpClient(timeout_s)
         self._transport = transport
         self._lock = threading.Lock()
         self._clients: dict[bool, httpx.Client] = {}
@@ -49,14 +59,17 @@ class ImageApis:
     def open(self, access: ImageAccess) -> "ImageApi":
         """Return the images of an endpoint."""
         secure = access.endpoint.startswith("https:")
+        return ImageApi(access, self._http, lambda: self._client(secure))
+
+    def _client(self, secure: bool) -> "httpx.Client":
         with self._lock:
             client = self._clients.get(secure)
             if client is None:
                 client = self._clients[secure] = self._connect(secure)
-        return ImageApi(access, client)
+            return client
 
     def _connect(self, secure: bool) -> "httpx.Client":
-        import httpx  # where no image is read, it is not needed
+        import httpx  # the fake driver reads no image
 
         return httpx.Client(
             timeout=self._timeout_s,
@@ -73,23 +86,23 @@ class ImageApis:
 class ImageApi(ImageSource):
     """Images of one endpoint, as the token's owner sees them."""
 
-    def __init__(self, access: ImageAccess, client: "httpx.Client") -> None:
-        self._client = client
+    def __init__(
+        self, access: ImageAccess, http: HttpClient, bytes_over: "Callable[[], httpx.Client]"
+    ) -> None:
+        self._http = http
+        self._bytes_over = bytes_over
         self._base = f"{access.endpoint.rstrip('/').removesuffix('/v2')}/v2"
         self._headers = {"X-Auth-Token": access.token, "Accept-Encoding": "identity"}
 
     def show(self, image_id: str) -> ImageSpec:
         """Return what the image service says of an image. Raises: ImageUnavailable, ImageUnusable."""
-        import httpx
-
+        url = f"{self._base}/images/{image_id}"
         try:
-            response = self._client.get(
-                f"{self._base}/images/{image_id}", headers={**self._headers, **trace.headers()}
-            )
-        except httpx.HTTPError as error:
-            raise ImageUnavailable(f"image {image_id}: {type(error).__name__}") from error
-        _check(image_id, response.status_code)
-        return image_from_json(response.json())
+            reply = self._http.request("GET", url, headers=self._headers, attempts=1)
+        except RemoteUnavailable as error:
+            raise ImageUnavailable(f"image {image_id}: {error}") from error
+        _check(image_id, reply.status)
+        return image_from_json(reply.json())
 
     def read(self, image_id: str) -> Iterator[bytes]:
         """Yield the image's bytes as they come."""
@@ -100,7 +113,7 @@ class ImageApi(ImageSource):
                 f"{self._base}/images/{image_id}/file",
                 {**self._headers, **trace.headers()},
             )
-            with self._client.stream("GET", url, headers=headers) as response:
+            with self._bytes_over().stream("GET", url, headers=headers) as response:
                 _check(image_id, response.status_code)
                 yield from response.iter_bytes(_CHUNK_BYTES)
         except httpx.HTTPError as error:
