@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -38,6 +39,8 @@ LOG = log.get(__name__)
 PORT = 9696
 _WORKERS = 8
 _MOST_WAITING = 1000
+_GATHER_S = 0.005
+"""Ports that become active in one moment are told in one request."""
 
 
 class NovaNotifier:
@@ -74,6 +77,7 @@ class NovaNotifier:
 
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
+            time.sleep(_GATHER_S)
             events = [first]
             ending = False
             while len(events) < 50 and not self._waiting.empty():

@@ -30,6 +30,7 @@ from gureum.nova.model import (
     SCHEDULING,
     SPAWNING,
     STOPPED,
+    BuildRequest,
 )
 from gureum.nova.placement import PlacementConflict
 from gureum.nova.ports import VIF_TYPES, Port
@@ -39,7 +40,7 @@ from gureum.nova.sagas.server_rows import (
     FAULT_CODE,
     fault_message,
     mark_error,
-    request_of,
+    order_of,
     server_of,
     write_server,
 )
@@ -68,13 +69,14 @@ PLUG_LOOK_S = (0.2, 0.8)
 
 def claim_host(step: Context) -> Result:
     """Find a host and take its room in placement."""
-    row, failed = server_of(step), [seen.result["host"] for seen in step.earlier if seen.result]
+    row, request = order_of(step)
+    failed = [seen.result["host"] for seen in step.earlier if seen.result]
     first = _is_first(step)
     chosen = None if first else _held(step)
     if chosen is None or chosen["host"] in failed:
         if not first:
             step.deps.placement.release(step.resource_id)
-        chosen = _claim(step, row, failed, first=first)
+        chosen = _claim(step, row, request, failed, first=first)
     write_server(
         step, step.deps.own, host=chosen["host"], node=chosen["node"],
         availability_zone=chosen["zone"],
@@ -101,8 +103,9 @@ def _held(step: Context) -> dict[str, str] | None:
     return {"host": node.host, "node": node.hypervisor_hostname, "zone": zone}
 
 
-def _claim(step: Context, row: Any, failed: list[str], *, first: bool) -> dict[str, str]:
-    request = request_of(step)
+def _claim(
+    step: Context, row: Any, request: BuildRequest, failed: list[str], *, first: bool
+) -> dict[str, str]:
     with step.deps.api.read() as tx:
         asked = schedule_request(tx, request, row, exclude_hosts=failed)
     conflict: PlacementConflict | None = None
@@ -177,7 +180,7 @@ def release_claim(step: Context) -> None:
 
 def make_ports(step: Context) -> Result:
     """Make or bind a port for each requested card."""
-    row, request, claim = server_of(step), request_of(step), step.results["claim"]
+    (row, request), claim = order_of(step), step.results["claim"]
     known = [] if _is_first(step) else step.deps.ports.of_servers([step.resource_id])
     ports, tags = [], {}
     for nic in request.nics:

@@ -24,14 +24,22 @@ def server_of(step: Context) -> sa.Row[Any]:
     with step.deps.own.read() as tx:
         row = store.get(tx, step.resource_id)
     if row is None:
-        raise SagaAbort("server_gone", "The server does not exist any more.")
+        raise _gone()
     return row
 
 
-def request_of(step: Context) -> BuildRequest:
-    """Return what was asked for when the server was made."""
+def _gone() -> SagaAbort:
+    return SagaAbort("server_gone", "The server does not exist any more.")
+
+
+def order_of(step: Context) -> tuple[sa.Row[Any], BuildRequest]:
+    """Return the server's row and what was asked for when it was made. Raises: SagaAbort."""
     with step.deps.own.read() as tx:
-        return store.request_of(tx, step.resource_id)
+        row = store.get(tx, step.resource_id)
+        request = store.request_of(tx, step.resource_id)
+    if row is None:
+        raise _gone()
+    return row, request
 
 
 def write_server(step: Context, database: Database, **values: Any) -> None:

@@ -22,11 +22,29 @@ from gureum.nova.store.tables import (
     server_mappings,
 )
 
+_ENTER = (
+    sa.update(quota_gates)
+    .where(quota_gates.c.owner == sa.bindparam("who"))
+    .values(generation=quota_gates.c.generation + 1)
+)
+_LIMITS = sa.select(quotas.c.user_id, quotas.c.resource, quotas.c.hard_limit).where(
+    quotas.c.project_id == sa.bindparam("project"),
+    quotas.c.user_id.in_(("", sa.bindparam("user", type_=quotas.c.user_id.type))),
+)
+_USED = sa.select(
+    sa.func.count(),
+    sa.func.coalesce(sa.func.sum(server_mappings.c.vcpus), 0),
+    sa.func.coalesce(sa.func.sum(server_mappings.c.memory_mib), 0),
+).where(
+    server_mappings.c.project_id == sa.bindparam("project"),
+    server_mappings.c.deleted_at.is_(None),
+)
+_USED_BY_USER = _USED.where(server_mappings.c.user_id == sa.bindparam("user"))
+
 
 def enter_gate(tx: Tx, owner: str) -> None:
     """Take the owner's turn until the transaction ends. Raises: Unavailable when it must be retried."""
-    matched = tx.update_by(quota_gates.c.owner, owner, generation=quota_gates.c.generation + 1)
-    if matched == 0:
+    if tx.execute(_ENTER, {"who": owner}).rowcount == 0:
         try:
             tx.insert(quota_gates, owner=owner, generation=1)
         except Conflict as error:
@@ -43,23 +61,17 @@ def limits_of(tx: Tx, project_id: str, user_id: str = "") -> dict[str, int]:
 
 def limits_of_both(tx: Tx, project_id: str, user_id: str) -> tuple[dict[str, int], dict[str, int]]:
     """Return the limits that were set for a project and those for one of its users, in one query."""
-    wanted = sa.select(quotas.c.user_id, quotas.c.resource, quotas.c.hard_limit).where(
-        quotas.c.project_id == project_id, quotas.c.user_id.in_(("", user_id))
-    )
     common: dict[str, int] = {}
     own: dict[str, int] = {}
-    for row in tx.all(wanted):
+    for row in tx.all(_LIMITS, {"project": project_id, "user": user_id}):
         (own if row.user_id else common)[row.resource] = row.hard_limit
     return common, own
 
 
 def limits_of_class(tx: Tx, name: str) -> dict[str, int]:
     """Return the limits that were set for a quota class."""
-    wanted = sa.select(quota_classes.c.resource, quota_classes.c.hard_limit)
-    return {
-        row.resource: row.hard_limit
-        for row in tx.all(wanted.where(quota_classes.c.class_name == name))
-    }
+    found = tx.among(quota_classes.c.class_name, [name])
+    return {row.resource: row.hard_limit for row in found}
 
 
 def set_limits(tx: Tx, project_id: str, user_id: str, limits: Mapping[str, int]) -> None:
@@ -103,15 +115,8 @@ def forget_limits(tx: Tx, project_id: str, user_id: str | None) -> None:
 
 def servers_used(tx: Tx, project_id: str, user_id: str | None = None) -> dict[str, int]:
     """Count servers, VCPUs and memory (MiB) of a project, or of one of its users."""
-    table = server_mappings.c
-    wanted = sa.select(
-        sa.func.count(),
-        sa.func.coalesce(sa.func.sum(table.vcpus), 0),
-        sa.func.coalesce(sa.func.sum(table.memory_mib), 0),
-    ).where(table.project_id == project_id, table.deleted_at.is_(None))
-    if user_id is not None:
-        wanted = wanted.where(table.user_id == user_id)
-    row: Any = tx.one(wanted)
+    wanted = _USED if user_id is None else _USED_BY_USER
+    row: Any = tx.one(wanted, {"project": project_id, "user": user_id})
     return {"instances": int(row[0]), "cores": int(row[1]), "ram": int(row[2])}
 
 
