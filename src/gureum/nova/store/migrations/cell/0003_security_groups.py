@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic.operations import Operations
 
+from gureum.core.db.types import JsonText
+
 
 def upgrade(op: Operations) -> None:
-    op.add_column("server_nics", sa.Column("security_groups", sa.Text(), nullable=True))
+    op.add_column("server_nics", sa.Column("security_groups", JsonText(), nullable=True))
