@@ -16,6 +16,7 @@ from gureum.neutron.agents.contract import (
     L2_AGENT,
     L3_AGENT,
     METADATA_AGENT,
+    DhcpPort,
     DhcpState,
     Item,
     L2State,
@@ -42,7 +43,9 @@ class _Simulated(Agent):
         self.server = server
         self.point = point
 
-    def made(self, verb: str, kind: str, items: Iterable[T | None]) -> tuple[list[T], list[Problem]]:
+    def made(
+        self, verb: str, kind: str, items: Iterable[T | None]
+    ) -> tuple[list[T], list[Problem]]:
         """Return the items that a real agent would have made by now, and those that failed."""
         done: list[T] = []
         problems: list[Problem] = []
@@ -131,18 +134,33 @@ class SimulatedDhcp(_Simulated):
     agent_type: ClassVar[str] = "DHCP agent"
     topic: ClassVar[str] = "dhcp_agent"
 
+    def __init__(
+        self, host: str, options: AgentOptions, server: NetworkState, point: FaultPoint
+    ) -> None:
+        super().__init__(host, options, server, point)
+        self._told: dict[str, dict[str, DhcpPort]] = {}
+
     def fetch(self, since: int) -> DhcpState:
         """Ask for the networks of this host."""
         return self.server.dhcp_state(self.host, since)
 
     def converge(self, book: StateBook, changes: Changes) -> list[Problem]:
-        """Report the ports of changed networks as ready."""
+        """Report what is new or different among the ports of changed networks as ready."""
         ids = changes.changed.get("networks", set())
         wanted = [book.get("networks", id) for id in sorted(ids)]
         networks, problems = self.made("network", "networks", wanted)
-        ports = [port.id for network in networks for port in network.ports]
-        if ports:
-            self.server.dhcp_ready(self.host, ports)
+        now = {network.id: {port.id: port for port in network.ports} for network in networks}
+        news = [
+            port.id
+            for network, ports in now.items()
+            for port in ports.values()
+            if self._told.get(network, {}).get(port.id) != port
+        ]
+        if news:
+            self.server.dhcp_ready(self.host, news)
+        self._told |= now
+        for gone in changes.removed.get("networks", ()):
+            self._told.pop(gone, None)
         return problems
 
     def configurations(self) -> dict[str, Any]:

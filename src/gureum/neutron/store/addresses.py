@@ -62,38 +62,51 @@ def next_free(tx: Tx, subnet: Any) -> str | None:
 
 
 def _next_free(tx: Tx, subnet_id: str, first: str, last: str) -> str | None:
-    c = t.ip_allocations.c
-    inside = sa.and_(c.subnet_id == subnet_id, c.ip_key.between(first, last))
-    highest = tx.scalar(sa.select(sa.func.max(c.ip_key)).where(inside))
+    inside = {"subnet": subnet_id, "first": first, "last": last}
+    highest = tx.scalar(_HIGHEST, inside)
     if highest is None:
         return first
     if highest < last:
         return f"{int(highest, 16) + 1:032x}"
-    if tx.scalar(sa.select(sa.func.min(c.ip_key)).where(inside)) != first:
+    if tx.scalar(_LOWEST, inside) != first:
         return first
-    other = t.ip_allocations.alias("other")
-    gap = (
-        sa.select(c.next_key)
-        .select_from(
-            t.ip_allocations.outerjoin(
-                other,
-                sa.and_(other.c.network_id == c.network_id, other.c.ip_key == c.next_key),
-            )
-        )
-        .where(inside, c.next_key <= last, other.c.ip_key.is_(None))
-        .order_by(c.ip_key)
-        .limit(1)
-    )
-    found = tx.scalar(gap)
+    found = tx.scalar(_GAP, inside)
     return None if found is None else str(found)
+
+
+_OTHER = t.ip_allocations.alias("other")
+_INSIDE = sa.and_(
+    t.ip_allocations.c.subnet_id == sa.bindparam("subnet"),
+    t.ip_allocations.c.ip_key.between(sa.bindparam("first"), sa.bindparam("last")),
+)
+_HIGHEST = sa.select(sa.func.max(t.ip_allocations.c.ip_key)).where(_INSIDE)
+_LOWEST = sa.select(sa.func.min(t.ip_allocations.c.ip_key)).where(_INSIDE)
+_GAP = (
+    sa.select(t.ip_allocations.c.next_key)
+    .select_from(
+        t.ip_allocations.outerjoin(
+            _OTHER,
+            sa.and_(
+                _OTHER.c.network_id == t.ip_allocations.c.network_id,
+                _OTHER.c.ip_key == t.ip_allocations.c.next_key,
+            ),
+        )
+    )
+    .where(_INSIDE, t.ip_allocations.c.next_key <= sa.bindparam("last"), _OTHER.c.ip_key.is_(None))
+    .order_by(t.ip_allocations.c.ip_key)
+    .limit(1)
+)
 
 
 def owner_of(tx: Tx, network_id: str, address: str) -> sa.Row[Any] | None:
     """Return the allocation of an address in a network."""
-    c = t.ip_allocations.c
-    return tx.one(
-        sa.select(t.ip_allocations).where(c.network_id == network_id, c.ip_key == key_of(address))
-    )
+    return tx.one(_OWNER, {"network": network_id, "key": key_of(address)})
+
+
+_OWNER = sa.select(t.ip_allocations).where(
+    t.ip_allocations.c.network_id == sa.bindparam("network"),
+    t.ip_allocations.c.ip_key == sa.bindparam("key"),
+)
 
 
 def take(
@@ -131,13 +144,7 @@ def release(tx: Tx, port_id: str, addresses: Iterable[str] | None = None) -> Non
 
 def of_port(tx: Tx, port_id: str) -> list[Allocated]:
     """Return the addresses of a port in order."""
-    c = t.ip_allocations.c
-    found = tx.all(
-        sa.select(c.subnet_id, c.ip_address)
-        .where(c.port_id == port_id)
-        .order_by(c.position, c.ip_key)
-    )
-    return [Allocated(row.subnet_id, row.ip_address) for row in found]
+    return of_ports(tx, [port_id]).get(port_id, [])
 
 
 def of_ports(tx: Tx, port_ids: Sequence[str]) -> dict[str, list[Allocated]]:
