@@ -91,6 +91,7 @@ class Struct:
         fields: dict[str, Field[Any]] = {}
         for base in reversed(cls.__bases__):
             fields |= getattr(base, "fields", {})
+        fields |= vars(cls).get("fields", {})  # a class may state them itself
         for name, value in list(vars(cls).items()):
             if isinstance(value, Field):
                 fields[name] = value
