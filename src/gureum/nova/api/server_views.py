@@ -31,7 +31,9 @@ def brief_view(ctx: Context, row: Any) -> dict[str, Any]:
 def address_view(facts: ServerFacts) -> dict[str, list[dict[str, Any]]]:
     """Return the addresses by network."""
     shown: dict[str, list[dict[str, Any]]] = {}
-    for row in facts.addresses:
+    for row in facts.ports:
+        if row.address is None:
+            continue
         shown.setdefault(row.network_label, []).append(
             {
                 "version": row.version,
@@ -133,9 +135,7 @@ def _view(ctx: Context, facts: ServerFacts, *, may_see: bool, named: str) -> dic
         "config_drive": "True" if row.config_drive else "",
         "launched_at": row.launched_at,
         "terminated_at": row.terminated_at,
-        "security_groups": (
-            [{"name": name} for name in facts.security_groups] if facts.security_groups else UNSET
-        ),
+        "security_groups": ([{"name": name} for name in facts.security_groups] or UNSET),
         "host": row.host,
         "instance_name": named % row.number,
         "node": row.node,

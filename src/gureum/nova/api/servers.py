@@ -122,7 +122,8 @@ def list_servers_detail(ctx: Context, deps: Deps, query: ServerQuery) -> Page:
 def show(ctx: Context, deps: Deps, server: Server) -> dict[str, Any]:
     """Return what the API says of one server."""
     entry = Entry(server.cell, server.row)
-    facts = server_facts.gather(deps, [entry], with_groups=True)
+    known = {server.id: server.task_state}
+    facts = server_facts.gather(deps, [entry], with_groups=True, task_states=known)
     return server_views(ctx, deps, facts)[0]
 
 

@@ -27,7 +27,7 @@ HOST_MAINTENANCE = "MAINTENANCE"
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """A server and what hangs on it. security_groups: names."""
+    """A server and what hangs on it. ports: see `server_nics.shown_of`."""
 
     row: sa.Row[Any]
     cell: str
@@ -35,18 +35,26 @@ class ServerFacts:
     metadata: Mapping[str, str]
     tags: Sequence[str]
     fault: sa.Row[Any] | None
-    addresses: Sequence[sa.Row[Any]]
+    ports: Sequence[sa.Row[Any]]
     volumes: Sequence[sa.Row[Any]]
     request: Mapping[str, Any]
     zone: str
     host_status: str
-    security_groups: Sequence[str]
     server_groups: Sequence[str] = ()
 
     @property
     def status(self) -> str:
         """The status the API shows."""
         return model.status(self.row.vm_state, self.task_state)
+
+    @property
+    def security_groups(self) -> list[str]:
+        """The names of the groups that its ports wear."""
+        return list(
+            dict.fromkeys(
+                group["name"] for port in self.ports for group in port.security_groups or ()
+            )
+        )
 
 
 def is_up(service: sa.Row[Any], service_down_time: float, now: datetime | None = None) -> bool:
@@ -73,8 +81,9 @@ def gather(
     entries: Sequence[server_lists.Entry],
     *,
     with_groups: bool = False,
+    task_states: Mapping[str, str | None] | None = None,
 ) -> list[ServerFacts]:
-    """Return the facts of servers in the given order."""
+    """Return the facts of servers in the given order. task_states: of all of them, if known already."""
     if not entries:
         return []
     by_cell: dict[str, list[sa.Row[Any]]] = {}
@@ -90,7 +99,7 @@ def gather(
         )
     found: dict[str, ServerFacts] = {}
     for cell, rows in by_cell.items():
-        for facts in _of_cell(deps, cell, rows, zones, server_groups):
+        for facts in _of_cell(deps, cell, rows, zones, server_groups, task_states):
             found[facts.row.id] = facts
     return [found[entry.row.id] for entry in entries]
 
@@ -101,11 +110,13 @@ def _of_cell(
     rows: Sequence[sa.Row[Any]],
     zones: Mapping[str, str],
     server_groups: Mapping[str, Sequence[str]],
+    task_states: Mapping[str, str | None] | None,
 ) -> list[ServerFacts]:
     ids = [row.id for row in rows]
     broken = [row.id for row in rows if row.vm_state in (model.ERROR, model.DELETED)]
     with deps.cells[cell].read() as tx:
-        task_states = server_lists.task_states(tx, ids)
+        if task_states is None:
+            task_states = server_lists.task_states(tx, ids)
         metadata = store.metadata_of(tx, ids)
         tags = store.tags_of(tx, ids)
         faults = server_lists.latest_faults(tx, broken)
@@ -115,10 +126,7 @@ def _of_cell(
         computes = {
             row.host: row for row in hosts.list_services(tx, binary=hosts.COMPUTE, hosts=places)
         }
-        addresses: dict[str, list[sa.Row[Any]]] = {}
-        for row in server_nics.addresses_of(tx, ids):
-            addresses.setdefault(row.server_id, []).append(row)
-        security_groups = server_nics.group_names_of(tx, ids)
+        ports = server_nics.shown_of(tx, ids)
     options = deps.options
     return [
         ServerFacts(
@@ -128,7 +136,7 @@ def _of_cell(
             metadata=metadata.get(row.id, {}),
             tags=tags.get(row.id, ()),
             fault=faults.get(row.id),
-            addresses=addresses.get(row.id, ()),
+            ports=ports.get(row.id, ()),
             volumes=volumes.get(row.id, ()),
             request=requests.get(row.id, {}),
             zone=(
@@ -139,7 +147,6 @@ def _of_cell(
             host_status=(
                 host_status(computes.get(row.host), options.service_down_time) if row.host else ""
             ),
-            security_groups=security_groups.get(row.id, ()),
             server_groups=server_groups.get(row.id, ()),
         )
         for row in rows

@@ -47,19 +47,34 @@ def addresses_of(tx: Tx, server_ids: Sequence[str]) -> Sequence[sa.Row[Any]]:
     return tx.among(table.server_id, server_ids, *order)
 
 
-_GROUPS = (
-    sa.select(server_nics.c.server_id, server_nics.c.security_groups)
-    .where(server_nics.c.server_id.in_(sa.bindparam("ids", expanding=True)))
-    .order_by(server_nics.c.position, server_nics.c.port_id)
+_nic, _address = server_nics.c, server_addresses.c
+_SHOWN = (
+    sa.select(
+        _nic.server_id,
+        _nic.network_label,
+        _nic.mac,
+        _nic.security_groups,
+        _address.address,
+        _address.version,
+        _address.kind,
+    )
+    .outerjoin(
+        server_addresses,
+        sa.and_(_address.server_id == _nic.server_id, _address.port_id == _nic.port_id),
+    )
+    .where(_nic.server_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(_nic.position, _address.version, _address.kind, _nic.port_id, _address.address)
 )
 
 
-def group_names_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Return the names of the security groups of each server, each once."""
-    found: dict[str, list[str]] = {}
-    for row in tx.all(_GROUPS, {"ids": server_ids}):
-        mine = found.setdefault(row.server_id, [])
-        mine += [one["name"] for one in row.security_groups or () if one["name"] not in mine]
+def shown_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, list[sa.Row[Any]]]:
+    """Return what is shown of the ports of each server, a row for each address.
+
+    Cards are in order, IPv4 comes first, fixed before floating. A port without one has the address None.
+    """
+    found: dict[str, list[sa.Row[Any]]] = {}
+    for row in tx.all(_SHOWN, {"ids": server_ids}):
+        found.setdefault(row.server_id, []).append(row)
     return found
 
 
