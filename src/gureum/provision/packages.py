@@ -40,8 +40,10 @@ PACKAGES: dict[str, str] = {
 }
 
 TEST_PACKAGES: dict[str, str] = {
+    "apache2-bin": "the web server in front of logins through a provider (no service, no settings)",
     "busybox": "the DHCP client of a test's guest",
     "chromium": "the screen of a guest, as a person sees it",
+    "libapache2-mod-auth-openidc": "the web server's side of OpenID Connect",
     "mariadb-server": "every service's tables and sagas on MariaDB",
     "memcached": "tokens known among processes; the distributed form",
     "postgresql": "every service's tables and sagas on PostgreSQL",
