@@ -17,6 +17,8 @@ from gureum.provision import client, daemons, host, packages, supervisor
 from gureum.provision.network import Outside
 from gureum.provision.options import InstallOptions
 
+AS_ROOT = "sudo ./gureum doctor"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -65,7 +67,7 @@ def examine(place: Place) -> list[Finding]:
     if config is not None:
         found += _processes(place, config)
         if not simulated:
-            found.append(_outside(runner, config))
+            found.append(_outside(runner, place, config))
     found.append(_client())
     return found
 
@@ -84,7 +86,8 @@ def _disk(place: Place) -> Finding:
 
 
 def _root() -> Finding:
-    return Finding(os.geteuid() == 0, "running as root", "sudo ./gureum doctor")
+    ok = os.geteuid() == 0
+    return Finding(ok, "running as root" if ok else "not running as root", AS_ROOT)
 
 
 def _packages(runner: Runner) -> Finding:
@@ -124,14 +127,15 @@ def _switch(runner: Runner) -> Finding:
 
 
 def _configuration(place: Place) -> tuple[Config | None, list[Finding]]:
+    up = places.command(place, "up", simulated=place == places.simulated_default())
     try:
         if not place.exists():
-            return None, [Finding(False, f"there is no cloud in {place.state_dir}", "./gureum up")]
+            return None, [Finding(False, f"there is no cloud in {place.state_dir}", up)]
         config = places.read_config(place)
     except ConfigError as error:
         return None, [Finding(False, explain(error), f"edit {place.config_file}")]
     except (Unusable, PermissionError) as error:
-        return None, [Finding(False, str(error), "sudo ./gureum doctor")]
+        return None, [Finding(False, str(error), AS_ROOT)]
     fix = f"chmod 640 {place.config_file}; chmod 600 {place.secrets_file}"
     warned = [Finding(False, text, fix) for text in config.warnings]
     return config, [Finding(True, f"{place.config_file} is fine"), *warned]
@@ -139,28 +143,34 @@ def _configuration(place: Place) -> tuple[Config | None, list[Finding]]:
 
 def _processes(place: Place, config: Config) -> list[Finding]:
     found: list[Finding] = []
+    simulated = config.get(InstallOptions).simulated
+
+    def logs(name: str) -> str:
+        return places.command(place, "logs", name, simulated=simulated)
+
     running = supervisor.read_status(place.run_dir)
     if running is None:
-        return [Finding(False, "the cloud is not running", "./gureum up")]
+        up = places.command(place, "up", simulated=simulated)
+        return [Finding(False, "the cloud is not running", up)]
     for child in running.children:
         ok = child.state in ("running", "done")
         text = f"process {child.name}: {child.state}"
         if child.restarts:
             text += f", restarted {child.restarts} times, last it {child.last_exit}"
-        found.append(Finding(ok, text, f"./gureum logs {child.name}"))
+        found.append(Finding(ok, text, logs(child.name)))
     seen = status.look(place, config)
     for api in seen["apis"]:
         text = f"{api['name']} at {api['address']}: " + ("ready" if api["ready"] else api["text"])
-        found.append(Finding(api["ready"], text, f"./gureum logs {api['name']}"))
+        found.append(Finding(api["ready"], text, logs(api['name'])))
     for name, text in seen["unwell"].items():
-        found.append(Finding(False, f"{name}: {text}", f"./gureum logs {name}"))
+        found.append(Finding(False, f"{name}: {text}", logs(name)))
     for agent in seen["agents"]:
         text = f"{agent['name']} on {agent['host']}: {'up' if agent['up'] else 'down'}"
-        found.append(Finding(agent["up"], text, f"./gureum logs {agent['name']}"))
+        found.append(Finding(agent["up"], text, logs(agent['name'])))
     return found
 
 
-def _outside(runner: Runner, config: Config) -> Finding:
+def _outside(runner: Runner, place: Place, config: Config) -> Finding:
     outside = Outside.named(config.get(InstallOptions).name)
     words = ["ip", "netns", "exec", outside.namespace, "ip", "-o", "address", "show"]
     try:
@@ -171,7 +181,7 @@ def _outside(runner: Runner, config: Config) -> Finding:
     state = "is there" if ok else "is missing"
     address = config.get(CloudOptions).address
     text = f"the namespace {outside.namespace} at {outside.gateway} {state} (APIs at {address})"
-    return Finding(ok, text, "./gureum up")
+    return Finding(ok, text, places.command(place, "up"))
 
 
 def _client() -> Finding:

@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if not purging:
         if stopped:
             more = "" if install.simulated else " Guests and their networks go on."
-            print(f"The cloud is down.{more} Start it again with: ./gureum up")
+            again = places.command(place, "up", simulated=install.simulated)
+            print(f"The cloud is down.{more} Start it again with: {again}")
         else:
             print("The cloud is not running.")
         return 0

@@ -73,6 +73,18 @@ def launcher() -> str:
     return "./" + os.path.basename(named) if named else "gureum"
 
 
+def command(place: Place, verb: str, *words: str, simulated: bool = False) -> str:
+    """What the person at the keyboard types for this cloud, ready to be pasted."""
+    line = [launcher(), verb]
+    if not simulated and os.geteuid() == 0 and os.environ.get("SUDO_UID"):
+        line.insert(0, "sudo")
+    if verb == "up" and simulated:
+        line.append("--simulated")
+    if place != find(argparse.Namespace(state_dir=None)) or os.environ.get("GUREUM_STATE_DIR"):
+        line += ["--state-dir", str(place.state_dir)]
+    return " ".join([*line, *words])
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which cloud a command is about."""
     parser.add_argument(

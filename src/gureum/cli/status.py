@@ -170,7 +170,8 @@ def session_mib(pid: int) -> float:
 def _show(place: Place, seen: dict[str, Any]) -> None:
     kind = "simulated cloud" if seen["simulated"] else "cloud"
     if not seen["running"]:
-        print(f"The {kind} in {place.state_dir} is not running. Start it with: ./gureum up")
+        start = places.command(place, "up", simulated=seen["simulated"])
+        print(f"The {kind} in {place.state_dir} is not running. Start it with: {start}")
         return
     now = time.time()
     rows = [
@@ -190,4 +191,5 @@ def _show(place: Place, seen: dict[str, Any]) -> None:
     if seen["agents"]:
         rows = [[a["name"], a["host"], "up" if a["up"] else "DOWN"] for a in seen["agents"]]
         print("\n" + table(["agent", "host", "state"], rows))
-    print("\nAll is well." if seen["ok"] else "\nSomething is not well: ./gureum doctor")
+    doctor = places.command(place, "doctor", simulated=seen["simulated"])
+    print("\nAll is well." if seen["ok"] else f"\nSomething is not well: {doctor}")

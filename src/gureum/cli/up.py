@@ -149,9 +149,12 @@ def _cloud(args: argparse.Namespace, place: Place) -> Cloud:
         _refuse_other_form(args, install, place)
         if install.simulated != args.simulated:
             kind = "simulated" if install.simulated else "real"
+            mine = {"simulated": install.simulated}
             raise Unusable(
-                f"the cloud in {place.state_dir} is a {kind} one.\n"
-                "Use another --state-dir, or remove it: ./gureum down --purge"
+                f"the cloud in {place.state_dir} is a {kind} one. Start it with:"
+                f" {places.command(place, 'up', **mine)}\n"
+                "Or use another --state-dir, or remove it:"
+                f" {places.command(place, 'down', '--purge', **mine)}"
             )
         cloud = clouds.cloud_from(place, install, options.port_offset, options.address)
         cloud.region = options.region
@@ -204,10 +207,6 @@ class _one_at_a_time:
 
 def _tell(cloud: Cloud, seconds: float) -> None:
     """The last thing a newcomer reads: what there is and what to type next."""
-    launcher = places.launcher()
-    where = "" if cloud.place == places.production() else f" --state-dir {cloud.place.state_dir}"
-    if cloud.place == places.simulated_default() and not places.production().config_dir.exists():
-        where = ""
     print(f"\nThe cloud is up ({seconds:.1f} s, {time.strftime('%H:%M')}).")
     print(f"  APIs      {cloud.auth_url} (Keystone; the others are in its catalogue)")
     if not cloud.simulated:
@@ -215,7 +214,11 @@ def _tell(cloud: Cloud, seconds: float) -> None:
         print(f"  outside   {outside.cidr}, from the namespace `{outside.namespace}`")
         print(f"  image     {seed.IMAGE}, user gureum, password gureum")
     print(f"  settings  {cloud.place.config_file}")
-    print(f"  logs      {launcher} logs{where}")
+    print(f"  logs      {_command(cloud, 'logs')}")
     print("\nNow:")
-    print(f'  eval "$({launcher} openrc{where})"')
+    print(f'  eval "$({_command(cloud, "openrc")})"')
     print("  openstack server list")
+
+
+def _command(cloud: Cloud, verb: str) -> str:
+    return places.command(cloud.place, verb, simulated=cloud.simulated)

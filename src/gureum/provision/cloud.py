@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gureum import components, presets
+from gureum.cli import place as places
 from gureum.cli import process
 from gureum.cli.place import Place
 from gureum.core.runner import Runner
@@ -34,7 +35,6 @@ from gureum.provision.network import Outside
 from gureum.provision.options import InstallOptions
 from gureum.provision.steps import Progress, Step, StepFailed
 
-READ_LOGS = "Read: ./gureum logs"
 SERVICE_USERS = ("glance", "placement", "nova", "neutron")
 
 
@@ -363,7 +363,11 @@ def _give_up_early(cloud: Cloud, deadline: float, text: str) -> None:
         name = next((c.name for c in (*crashing, *late)), usual)
         log = cloud.place.log_dir / f"{name}.log"
         what = f"the process {name} {crashing[0].last_exit}" if crashing else text
-        raise StepFailed(what, f"{tail(log)}\nRead more: ./gureum logs {name}")
+        raise StepFailed(what, f"{tail(log)}\n{_read_logs(cloud, name)}")
+
+
+def _read_logs(cloud: Cloud, *names: str) -> str:
+    return f"Read more: {places.command(cloud.place, 'logs', *names, simulated=cloud.simulated)}"
 
 
 def tail(path: Path, lines: int = 8) -> str:
@@ -382,7 +386,7 @@ def login(cloud: Cloud) -> Api:
     try:
         api.login()
     except ApiFailed as error:
-        raise StepFailed(f"admin cannot log in: {error}", READ_LOGS) from error
+        raise StepFailed(f"admin cannot log in: {error}", _read_logs(cloud)) from error
     return api
 
 
@@ -427,15 +431,17 @@ def _resources(cloud: Cloud, progress: Progress) -> str:
         done = []
         if api.has("compute"):
             flavors = seed.make_flavors(api)
-            done.append("1 flavor" if flavors == 1 else f"{flavors} flavors")
+            done.append("" if not flavors else "1 flavor" if flavors == 1 else f"{flavors} flavors")
         if api.has("network"):
             made = seed.make_public_network(api, cloud.outside, "physnet1")
-            done.append("network public" if made else "0 networks")
+            done.append("network public" if made else "")
     except ApiFailed as error:
-        raise StepFailed(str(error), READ_LOGS) from error
+        raise StepFailed(str(error), _read_logs(cloud)) from error
     finally:
         api.close()
-    return ", ".join(done) + " made" if done else "no service to make them"
+    if not done:
+        return "no service to make them"
+    return ", ".join(filter(None, done)) + " made" if any(done) else "there"
 
 
 def _image(cloud: Cloud, progress: Progress) -> str:
@@ -447,7 +453,7 @@ def _image(cloud: Cloud, progress: Progress) -> str:
             return "no image service"
         return guest.provide(cloud.runner, api, cloud.place, progress, simulated=cloud.simulated)
     except ApiFailed as error:
-        raise StepFailed(str(error), READ_LOGS) from error
+        raise StepFailed(str(error), _read_logs(cloud)) from error
     finally:
         api.close()
 
