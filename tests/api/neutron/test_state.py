@@ -126,6 +126,30 @@ def test_only_affected_hosts_are_hinted(hosts):
     assert hosts.pokes == []
 
 
+def test_change_that_concerns_one_host_is_told_to_that_host(hosts):
+    network, _ = hosts.network()
+    report(hosts, host="h2", kind="DHCP agent")
+    port = guest(hosts, network)
+    guest(hosts, network, host="h2")
+    path = f"/ports/{port['id']}"
+    before = hosts.state.l2_state("h1", 0).revision
+    hosts.pokes.clear()
+    hosts.change(path, by="admin", admin_state_up=False, name="n", description="d")
+    assert {(binary, host) for binary, host, *_ in hosts.pokes} == {(L2_AGENT, "h1")}
+    told = hosts.state.l2_state("h1", before)
+    assert [(one.id, one.admin_state_up) for one in told.ports] == [(port["id"], False)]
+    assert not (told.networks or told.members or told.tunnels or told.security_groups)
+    for change in (
+        {"fixed_ips": [{"ip_address": "10.0.0.99"}]},
+        {"allowed_address_pairs": [{"ip_address": "10.9.9.9"}]},
+        {"security_groups": []},
+        {"device_id": "other"},
+    ):
+        hosts.pokes.clear()
+        hosts.change(path, by="admin", **change)
+        assert (L2_AGENT, "h2") in {(binary, host) for binary, host, *_ in hosts.pokes}, change
+
+
 def test_heartbeat_tells_when_there_is_news(hosts, monkeypatch):
     monkeypatch.setattr(heartbeats, "TOGETHER_S", 0.0)
     before = report(hosts, **OVS).revision

@@ -39,6 +39,8 @@ SERVICE_OWNERS = (
     "network:ha_router_replicated_interface",
 )
 _MAC_ATTEMPTS = 16
+_OF_ITS_HOST = frozenset({"name", "description", "admin_state_up"})
+"""What of a port only the L2 agent of its host looks at; other hosts need not hear of it."""
 
 
 def is_trusted(device_owner: str) -> bool:
@@ -216,17 +218,24 @@ def update(ctx: Context, tx: Tx, port: Mapping[str, Any], new: Struct) -> View:
     readdressed = moved or after["mac_address"] != port["mac_address"]
     if readdressed:
         tx.update_by(t.ports.c.id, port_id, dhcp_ready=False)
-    if readdressed or set(groups) != groups_before:
+    elsewhere = readdressed or set(groups) != groups_before
+    if elsewhere:
         binding.guests_changed(tx, [port_id])
     hosts = {port["binding_host_id"]}
-    if any(new.has(f"binding_{name}") for name in ("host_id", "vnic_type", "profile")):
+    rebound = any(new.has(f"binding_{name}") for name in ("host_id", "vnic_type", "profile"))
+    if rebound:
         host = new.get("binding_host_id", port["binding_host_id"]) or ""
         profile = new.get("binding_profile") if new.has("binding_profile") else None
         if new.has("binding_profile") and profile is None:
             profile = {}
         binding.rebind(tx, after, host, vnic_type=new.get("binding_vnic_type"), profile=profile)
         hosts.add(host)
-    _note_change(tx, port, after, hosts, groups_before | set(groups), moved)
+    _note_router(tx, port, after)
+    if elsewhere or rebound or not _OF_ITS_HOST.issuperset(values):
+        worn = groups_before | set(groups)
+        changes.note(tx, changes.port_items(tx, port_id, port["network_id"], hosts, worn))
+    else:
+        changes.note(tx, {changes.Item(changes.L2, host, "ports", port_id) for host in hosts})
     return reload(ctx, tx, store.PORT, port_id)
 
 
@@ -317,14 +326,7 @@ def _clear_lost_floatingips(tx: Tx, port_id: str) -> None:
         floatingips.disassociate(tx, [row.id for row in lost])
 
 
-def _note_change(
-    tx: Tx,
-    port: Mapping[str, Any],
-    after: Mapping[str, Any],
-    hosts: set[str],
-    groups: set[str],
-    moved: bool,
-) -> None:
+def _note_router(tx: Tx, port: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     for owner, device in (
         (port["device_owner"], port["device_id"]),
         (after["device_owner"], after["device_id"]),
@@ -332,8 +334,6 @@ def _note_change(
         router_id = device if owner in ipam.ROUTER_OWNERS else None
         if router_id:
             changes.note(tx, changes.router_items(tx, router_id))
-    items = changes.port_items(tx, port["id"], port["network_id"], hosts, groups)
-    changes.note(tx, items)
 
 
 # --- delete -------------------------------------------------------------------------------------
