@@ -51,17 +51,6 @@ def mac_of(port_id: str) -> str:
     return f"fa:16:3e:{raw[0:2]}:{raw[2:4]}:{raw[4:6]}"
 
 
-def eventually(fact: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """Wait until a fact holds and return it; fails at the deadline."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = fact()
-        if value:
-            return value
-        assert time.monotonic() < deadline, "did not come true in time"
-        threading.Event().wait(0.05)
-
-
 class Server:
     """The server's side of the contract, in memory."""
 

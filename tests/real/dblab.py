@@ -20,18 +20,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
+from loopback import free_port
 from sqlalchemy import exc
 
 START_S = 90.0
 _COMMIT = re.compile(rb"COMMIT(?!TED)")
 _USERS = {"mariadb": ("mysql", "nobody"), "postgresql": ("postgres", "nobody")}
-
-
-def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def program(*names: str) -> str | None:

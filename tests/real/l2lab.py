@@ -13,7 +13,6 @@ import socket
 import struct
 import subprocess
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from gureum.core.runner import Runner
 from gureum.neutron.agents.contract import (
@@ -56,17 +56,6 @@ needs_host = pytest.mark.skipif(bool(missing()), reason=missing() or "runs")
 def run(*args: str, check: bool = True, env: dict[str, str] | None = None) -> str:
     """Run a command and return its output."""
     return Runner().run(args, timeout_s=30.0, check=check, env=env).stdout
-
-
-def eventually(fact: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """Wait until a fact holds and return it; fails at the deadline."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = fact()
-        if value:
-            return value
-        assert time.monotonic() < deadline, "did not come true in time"
-        threading.Event().wait(0.05)
 
 
 def in_namespace(name: str, function: Callable[[], Any]) -> Any:

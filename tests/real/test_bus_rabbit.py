@@ -13,6 +13,7 @@ import time
 import uuid
 
 import pytest
+from loopback import free_port
 
 from gureum.core.bus import BusTimeout, open_bus
 from gureum.core.bus.testing import BOX, WAIT_S, Depot, DepotImpl, TransportSuite
@@ -25,17 +26,11 @@ pytestmark = [
 ]
 
 
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Broker:
     """One private node; Debian's own wrapper is passed by, since it switches the user."""
 
     def __init__(self, directory):
-        self.port, self._dist = _free_port(), _free_port()
+        self.port, self._dist = free_port(), free_port()
         self._home = directory / "home"
         self._home.mkdir()
         config = directory / "rabbitmq.conf"
@@ -52,7 +47,7 @@ class Broker:
             "RABBITMQ_PID_FILE": str(directory / "pid"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}"
             " -start_epmd true +S 2:2",
-            "ERL_EPMD_PORT": str(_free_port()),
+            "ERL_EPMD_PORT": str(free_port()),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
         }

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from agentlab import Lab, Server, eventually, mac_of, needs_host, new_id
+from agentlab import Lab, Server, mac_of, needs_host, new_id
+from waiting import eventually
 
 from gureum.neutron.agents.base import Problem
 from gureum.neutron.agents.contract import (

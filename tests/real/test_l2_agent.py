@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import l2lab
 import pytest
-from l2lab import EGRESS, Guest, Lab, arp, arrive, eventually, rule, udp
+from l2lab import EGRESS, Guest, Lab, arp, arrive, rule, udp
+from waiting import eventually
 
 from gureum.neutron.agents.contract import (
     AddressPair,

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from agentlab import Lab, Server, eventually, mac_of, needs_host, new_id
+from agentlab import Lab, Server, mac_of, needs_host, new_id
+from waiting import eventually
 
 from gureum.neutron.agents.contract import (
     DhcpNetwork,

@@ -7,12 +7,11 @@ import gzip
 import shutil
 import socket
 import subprocess
-import threading
-import time
 
 import pytest
 from glance_cloud import MemoryStore, build
 from glance_port import Person, served
+from waiting import eventually
 from web import Web
 
 from gureum.glance.config import ImportOptions
@@ -63,13 +62,6 @@ def qcow2_on(secret, tmp_path):
     command += ["-b", str(secret), "-F", "raw"] if secret else []
     subprocess.run([*command, str(path), "1M"], check=True)
     return path.read_bytes()
-
-
-def wait_for(fact):
-    deadline = time.monotonic() + 30
-    while not fact():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 def nothing_left(cloud):
@@ -251,7 +243,7 @@ def test_abuse_11_deleting_images_while_they_come_in_keeps_no_bytes(tmp_path):
 
             def slowly(id=id):
                 yield b"12345"
-                wait_for(lambda: again.show(id)["status"] == "saving")
+                eventually(lambda: again.show(id)["status"] == "saving")
                 assert again.http.delete(f"/v2/images/{id}").status_code == 204
                 yield b"678"
 

@@ -1,12 +1,11 @@
 """The client that other services use, over a real port."""
 
 import socket
-import threading
-import time
 
 import httpx
 import pytest
 from glance_port import served
+from waiting import eventually
 
 from gureum.core.http.client import HttpClient
 from gureum.glance.client import GlanceClient, ImageMissing, ImageRefused
@@ -82,13 +81,6 @@ def test_client_that_hangs_up_leaves_the_image_queued(cloud, base):
             f"PUT {image['file']} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: mine:member\r\n"
             "Content-Type: application/octet-stream\r\nContent-Length: 1000\r\n\r\nhalf".encode()
         )
-        wait_for(lambda: cloud.show(image["id"])["status"] == "saving")
-    wait_for(lambda: cloud.show(image["id"])["status"] == "queued")
+        eventually(lambda: cloud.show(image["id"])["status"] == "saving")
+    eventually(lambda: cloud.show(image["id"])["status"] == "queued")
     assert not cloud.kept() and cloud.unpublished() == 0
-
-
-def wait_for(fact):
-    deadline = time.monotonic() + 10
-    while not fact():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)

@@ -1,6 +1,5 @@
 """A port is not ready while what its component stands on is gone, and says what that is."""
 
-import socket
 import threading
 import time
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
+from loopback import free_port
 
 from gureum.core import readiness
 from gureum.core.bus.base import Bus
@@ -40,12 +40,6 @@ class Part(Component):
 
     def stop(self) -> None:
         pass
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

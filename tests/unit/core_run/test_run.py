@@ -10,17 +10,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from loopback import free_port
 
 from gureum.core.config import loads
 from gureum.core.listen import AddressInUse, Health, HttpListeners
 from gureum.core.metrics import Metrics
 from gureum.core.run import CORE_SECTIONS, Component, Process, Runtime
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def hello(scope, receive, send):

@@ -1,17 +1,16 @@
 """What a whole simulated cloud tells about its resources: the names and payloads that billing reads."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from gureum import components
 from gureum.testing import Cloud
 
 pytestmark = pytest.mark.timeout(120)
-WAIT_S = 30.0
 
 
 class Told:
@@ -28,15 +27,17 @@ class Told:
 
     def wait(self, event_type: str, *words: str) -> dict[str, Any]:
         """Return the event of a type whose payload names some words."""
-        deadline = time.monotonic() + WAIT_S
-        while True:
-            for event in self.events():
-                text = json.dumps(event["payload"])
-                if event["event_type"] == event_type and all(word in text for word in words):
-                    return event
-            seen = [event["event_type"] for event in self.events()]
-            assert time.monotonic() < deadline, f"no {event_type} with {words} among {seen}"
-            time.sleep(0.02)
+
+        def found() -> dict[str, Any] | None:
+            return next((event for event in self.events() if self._is(event, event_type, words)), None)
+
+        event: dict[str, Any] = eventually(found, what=f"no {event_type} with {words}")
+        return event
+
+    @staticmethod
+    def _is(event: dict[str, Any], event_type: str, words: tuple[str, ...]) -> bool:
+        text = json.dumps(event["payload"])
+        return event["event_type"] == event_type and all(word in text for word in words)
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from waiting import eventually
 
 from gureum.provision import supervisor
 from gureum.provision.supervisor import Child, Plan, Status
@@ -25,13 +25,6 @@ signal.signal(signal.SIGTERM, stop)
 ready.write_text("")
 while True: signal.pause()
 """
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def child(run_dir: Path, name: str) -> Child:
@@ -63,7 +56,7 @@ def begin(run_dir: Path, *children: Child) -> int:
 
 def test_children_run_until_stop_and_are_told_to(run_dir):
     begin(run_dir, child(run_dir, "a"), child(run_dir, "b"))
-    wait_for(lambda: states(run_dir) == {"a": "running", "b": "running"})
+    eventually(lambda: states(run_dir) == {"a": "running", "b": "running"})
     assert supervisor.stop(run_dir)
     assert supervisor.running_pid(run_dir) is None
     assert (run_dir / "a.journal").read_text() == "start\nstop\n"
@@ -72,11 +65,11 @@ def test_children_run_until_stop_and_are_told_to(run_dir):
 
 def test_killed_child_is_started_again(run_dir):
     begin(run_dir, child(run_dir, "a"))
-    wait_for(lambda: states(run_dir) == {"a": "running"})
+    eventually(lambda: states(run_dir) == {"a": "running"})
     first = status(run_dir).children[0]
     assert first.pid is not None
     os.kill(first.pid, signal.SIGKILL)
-    wait_for(lambda: status(run_dir).children[0].pid not in (None, first.pid))
+    eventually(lambda: status(run_dir).children[0].pid not in (None, first.pid))
     again = status(run_dir).children[0]
     assert (again.restarts, again.last_exit) == (1, "ended with signal 9")
 
@@ -84,8 +77,8 @@ def test_killed_child_is_started_again(run_dir):
 def test_child_that_cannot_start_waits_longer_each_time(run_dir):
     missing = Child("a", ["/nonexistent"], str(run_dir / "a.log"), str(run_dir / "a.ready"))
     begin(run_dir, missing)
-    wait_for(lambda: bool(states(run_dir)))
-    wait_for(lambda: status(run_dir).children[0].restarts >= 2)
+    eventually(lambda: bool(states(run_dir)))
+    eventually(lambda: status(run_dir).children[0].restarts >= 2)
     assert status(run_dir).children[0].state == "waiting"
     assert "could not be started" in status(run_dir).children[0].last_exit
 
@@ -99,10 +92,10 @@ def test_second_supervisor_of_a_run_directory_is_refused(run_dir):
 
 def test_hangup_reads_the_plan_again(run_dir):
     pid = begin(run_dir, child(run_dir, "a"))
-    wait_for(lambda: states(run_dir) == {"a": "running"})
+    eventually(lambda: states(run_dir) == {"a": "running"})
     supervisor.write_plan(Plan(str(run_dir), [child(run_dir, "b")]))
     os.kill(pid, signal.SIGHUP)
-    wait_for(lambda: states(run_dir) == {"b": "running"})
+    eventually(lambda: states(run_dir) == {"b": "running"})
 
 
 def test_no_status_without_a_supervisor(tmp_path):
@@ -137,13 +130,13 @@ def test_child_waits_for_those_it_needs_and_a_task_is_done_once(run_dir: Path):
     )
     api = msgspec.structs.replace(child(run_dir, "api"), after=["task"])
     begin(run_dir, api, task, database)
-    wait_for(lambda: states(run_dir).get("api") == "running")
+    eventually(lambda: states(run_dir).get("api") == "running")
     assert states(run_dir) == {"api": "running", "task": "done", "database": "running"}
     pid = next(c.pid for c in status(run_dir).children if c.name == "api")
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: (run_dir / "api.journal").read_text().count("start") == 2)
+    eventually(lambda: (run_dir / "api.journal").read_text().count("start") == 2)
     assert noted.read_text() == "ran "
-    wait_for(lambda: states(run_dir).get("api") == "running")
+    eventually(lambda: states(run_dir).get("api") == "running")
     assert supervisor.stop(run_dir)
     assert (run_dir / "api.journal").read_text().endswith("stop\n")
 
@@ -154,15 +147,15 @@ def test_what_a_killed_daemon_left_behind_is_ended_before_its_next_start(run_dir
     argv = ["sh", "-c", script]
     daemon = Child("d", argv, str(run_dir / "d.log"), str(run_dir / "d.ready"), own=False)
     begin(run_dir, daemon)
-    wait_for(lambda: states(run_dir) == {"d": "running"})
+    eventually(lambda: states(run_dir) == {"d": "running"})
     first = status(run_dir).children[0].pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: status(run_dir).children[0].pid not in (None, first))
-    wait_for(lambda: len((run_dir / "rest").read_text().split()) == 2)
+    eventually(lambda: status(run_dir).children[0].pid not in (None, first))
+    eventually(lambda: len((run_dir / "rest").read_text().split()) == 2)
     supervisor.stop(run_dir)
     for pid in (run_dir / "rest").read_text().split():
-        wait_for(lambda pid=pid: not lives(int(pid)))
+        eventually(lambda pid=pid: not lives(int(pid)))
 
 
 def lives(pid: int) -> bool:

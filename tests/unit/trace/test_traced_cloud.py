@@ -7,12 +7,12 @@ import pty
 import select
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from waiting import eventually
 
 from gureum import components
 from gureum.__main__ import main
@@ -75,13 +75,13 @@ class Traced:
         return asker.compute.get(f"/servers/{server_id}", headers=V).json()["server"]
 
     def settled(self, server_id: str) -> Any:
-        wait_for(lambda: self.server(server_id)["status"] != "BUILD")
+        eventually(lambda: self.server(server_id)["status"] != "BUILD")
         return self.server(server_id)
 
     def ports_are_made(self, request_id: str) -> None:
         """Wait for the border before the step `spawn`."""
         step = "nova.server.create ports"
-        wait_for(lambda: any(line.fields.get("what") == step for line in self.lines(request_id)))
+        eventually(lambda: any(line.fields.get("what") == step for line in self.lines(request_id)))
 
     def events(self, server_id: str, request_id: str, *, admin: bool = False) -> dict[str, Any]:
         asker = self.admin if admin else self.user
@@ -101,14 +101,6 @@ class Traced:
     def lines(self, *words: str) -> list[Line]:
         files = stories.log_files([self.cloud.state_dir / "log"])
         return list(stories.lines_with(files, words))
-
-
-def wait_for(known: Callable[[], Any], seconds: float = 30.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := known()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +134,7 @@ def test_one_request_id_runs_through_everything_that_a_create_does(traced):
     assert own != sent
     assert traced.settled(server_id)["status"] == "ACTIVE"
     port = next(iter(traced.user.network.ports(device_id=server_id)))
-    wait_for(lambda: {stories.component_of(one) for one in traced.lines(sent)} >= EVERYBODY)
+    eventually(lambda: {stories.component_of(one) for one in traced.lines(sent)} >= EVERYBODY)
     about = traced.lines(server_id, port.id)
     assert len(about) >= 4
     assert [line for line in about if not line.names(sent)] == []
@@ -164,7 +156,7 @@ def test_one_request_id_runs_through_everything_that_a_create_does(traced):
 def test_without_an_id_of_the_client_the_first_services_id_runs_through(traced):
     server_id, own = traced.create()
     traced.settled(server_id)
-    wait_for(lambda: {stories.component_of(one) for one in traced.lines(own)} >= EVERYBODY)
+    eventually(lambda: {stories.component_of(one) for one in traced.lines(own)} >= EVERYBODY)
     assert [line for line in traced.lines(server_id) if not line.names(own)] == []
 
 
@@ -172,8 +164,8 @@ def test_trace_tells_the_story_as_a_tree_of_steps(traced, capsys):
     sent = f"req-{uuid.uuid4()}"
     server_id, own = traced.create(sent=sent)
     traced.settled(server_id)
-    wait_for(lambda: any("compute.spawn" in line.fields.get("what", "") for line in traced.lines(own)))
-    wait_for(lambda: any(line.event == "saga done" for line in traced.lines(own)))
+    eventually(lambda: any("compute.spawn" in line.fields.get("what", "") for line in traced.lines(own)))
+    eventually(lambda: any(line.event == "saga done" for line in traced.lines(own)))
     (told,) = story(traced, capsys, own)
     (root,) = told["spans"]
     assert (root["component"], root["fields"]["path"]) == ("nova-api", "/v2.1/servers")
@@ -205,7 +197,7 @@ def test_trace_of_a_server_tells_every_verb_in_order(traced, capsys):
     traced.settled(server_id)
     answer = traced.user.compute.post(f"/servers/{server_id}/action", json={"os-stop": None})
     stopped = answer.headers["x-openstack-request-id"]
-    wait_for(lambda: traced.server(server_id)["status"] == "SHUTOFF")
+    eventually(lambda: traced.server(server_id)["status"] == "SHUTOFF")
     told = story(traced, capsys, "--server", server_id)
     assert [one["request_id"] for one in told] == [created, stopped]
     assert [one["sagas"][0]["name"] for one in told] == ["nova.server.create", "nova.server.power"]
@@ -233,21 +225,24 @@ def test_trace_without_logs_is_told_from_the_saga_log(traced, capsys, tmp_path):
 def test_story_is_the_same_from_the_logs_of_many_processes(traced, capsys, tmp_path):
     server_id, own = traced.create()
     traced.settled(server_id)
-    wait_for(lambda: any(line.event == "saga done" for line in traced.lines(own)))
+    eventually(lambda: any(line.event == "saga done" for line in traced.lines(own)))
+    one, many = tmp_path / "one", tmp_path / "many"
+    for folder in (one, many):
+        folder.mkdir()
     for number, file in enumerate(stories.log_files([traced.cloud.state_dir / "log"])):
-        for text in file.read_text().splitlines(keepends=True):
+        lines = file.read_text()  # read once: agents may have more to say meanwhile
+        (one / file.name).write_text(lines)
+        for text in lines.splitlines(keepends=True):
             line = parse_line(text, "x")
             name = stories.component_of(line) if line else ""
             # the older half of a busy process's log was rotated away
             part = f"{name or 'control'}.log" + (".1" if number or "claim" in text else "")
-            with (tmp_path / part).open("a") as out:
+            with (many / part).open("a") as out:
                 out.write(text)
-    assert len(list(tmp_path.iterdir())) > 8
+    assert len(list(many.iterdir())) > 8
     none = str(tmp_path / "nothing")
-    (apart,) = story(traced, capsys, own, "--state-dir", none, "--log", str(tmp_path))
-    (together,) = story(
-        traced, capsys, own, "--state-dir", none, "--log", str(traced.cloud.state_dir / "log")
-    )
+    (apart,) = story(traced, capsys, own, "--state-dir", none, "--log", str(many))
+    (together,) = story(traced, capsys, own, "--state-dir", none, "--log", str(one))
     assert len({span["process"] for span in spans(apart)}) > 8
 
     def shape(span: dict[str, Any]) -> Any:
@@ -307,7 +302,7 @@ def test_traceparent_of_a_client_reaches_agents_over_http_and_bus(traced):
             "/servers", json={"server": body}, headers={**V, "traceparent": client}
         )
         assert traced.settled(answer.json()["server"]["id"])["status"] == "ACTIVE"
-        wait_for(lambda: any(span.kind == "saga" for span in recorder.spans.values()))
+        eventually(lambda: any(span.kind == "saga" for span in recorder.spans.values()))
     finally:
         trace.export_to(None)
     spans_made = recorder.spans
@@ -408,7 +403,7 @@ def test_failed_spawn_says_what_each_round_met(traced):
 def test_trace_of_a_failure_marks_it_and_says_why(traced, huge, capsys):
     server_id, own = traced.create(flavor=huge)
     traced.settled(server_id)
-    wait_for(lambda: any(line.event == "saga failed" for line in traced.lines(own)))
+    eventually(lambda: any(line.event == "saga failed" for line in traced.lines(own)))
     capsys.readouterr()
     assert traced.run("trace", own) == 0
     text = capsys.readouterr().out
