@@ -105,26 +105,36 @@ class Purge:
         if not host.switch_answers(self.runner):
             return "Open vSwitch does not run"
         bridges = {*self.ledger.entries.bridges, self.outside.integration_bridge}
-        tunnel = "br-tun"
-        if self.outside == Outside():
-            bridges.add(tunnel)
         for bridge in sorted(bridges):
             network.remove_bridge(self.runner, bridge)
         return f"bridges {', '.join(sorted(bridges))} removed"
 
     def daemons(self, progress: Progress) -> str:
-        """Stop what `up` started."""
+        """Stop what `up` started, unless another cloud of this machine works with it."""
         names = list(reversed(self.ledger.entries.daemons))
+        if names and self._others():
+            return f"kept: {', '.join(self._others())} of another cloud"
         for name in names:
             host.stop_daemon(self.runner, name)
             self.ledger.forget("daemons", name)
         return f"stopped {', '.join(names)}" if names else "none of ours"
+
+    def _others(self) -> list[str]:
+        """The integration bridges of other clouds; ours is gone by now."""
+        if not host.switch_answers(self.runner):
+            return []
+        there = self.runner.run(["ovs-vsctl", "list-br"], timeout_s=20, check=False).stdout.split()
+        default = Outside().integration_bridge
+        ours = self.outside.integration_bridge
+        return [name for name in there if name.endswith(default) and name != ours]
 
     def packages(self, progress: Progress) -> str:
         """Remove the packages that `up` installed, unless something else needs them by now."""
         names = list(self.ledger.entries.packages)
         if not names or self.keep_packages:
             return f"{len(names)} kept"
+        if self._others():
+            return f"{len(names)} kept: {', '.join(self._others())} of another cloud"
         others = packages.would_also_remove(self.runner, names)
         if others:
             return f"kept: {', '.join(sorted(others)[:5])} need them"
