@@ -13,6 +13,7 @@ from gureum.nova import sagas
 from gureum.nova.agent.contract import GuestState, HypervisorFailed, ImageUnusable
 from gureum.nova.logic import saga_params
 from gureum.nova.model import BuildRequest, Group, RequestedNic
+from gureum.nova.reconcilers import ports as port_loop
 from gureum.nova.reconcilers.allocations import Allocations
 from gureum.nova.reconcilers.housekeeping import PruneSagas, SignOfLife
 from gureum.nova.reconcilers.mappings import Mappings
@@ -565,6 +566,15 @@ def test_known_ports_follow_neutron(world):
     assert loop.reconcile() == 0  # a verb is at work
     world.run()
     assert loop.reconcile() == 1
+
+
+def test_ports_of_many_servers_are_read_in_turns(world, monkeypatch):
+    monkeypatch.setattr(port_loop, "AT_ONCE", 2)
+    cards = [world.nics(world.active_server(nics=(nic(),)))[0] for _ in range(3)]
+    loop = KnownPorts(world.deps, world.store, 60)
+    for card in cards:
+        world.ports.delete(card.port_id)
+    assert [loop.reconcile() for _ in range(4)] == [2, 1, 0, 0]
 
 
 def test_services_show_that_they_live_and_old_sagas_go(world):
