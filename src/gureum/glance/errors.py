@@ -109,12 +109,6 @@ class MemberExists(Conflict):
     text = "Image member {member} already exists for image {id}."
 
 
-class OwnerOnly(Forbidden):
-    """Only the owner may do this."""
-
-    text = "You are not permitted to {what} this image."
-
-
 class TooMany(TooLarge):
     """A quota of an image is exceeded."""
 

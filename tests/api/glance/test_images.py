@@ -1,5 +1,6 @@
 """Images: who sees them, what they may be, how they change."""
 
+import dataclasses
 import uuid
 from urllib.parse import quote
 
@@ -7,6 +8,8 @@ from glance_cloud import build
 
 from gureum.core.http.messages import Request
 from gureum.glance.front import Front
+from gureum.glance.model import Image
+from gureum.glance.store import belongings, tables
 
 V20 = "application/openstack-images-v2.0-json-patch"
 
@@ -269,6 +272,30 @@ def test_list_is_sorted_and_paged_to_its_end(cloud):
     assert len(cloud.names("?limit=0")) == 0
 
 
+def test_fields_of_an_image_begin_with_the_columns_of_its_table():
+    """Rows are read by position."""
+    names = [known.name for known in dataclasses.fields(Image)]
+    columns = [column.name for column in tables.images.columns]
+    assert names[: len(columns)] == columns
+    assert names[len(columns) :] == [
+        "tags",
+        "properties",
+        "member_status",
+        "locations",
+        "refused_stores",
+    ]
+
+
+def test_list_with_more_images_than_one_query_takes_has_all(cloud, monkeypatch):
+    monkeypatch.setattr(belongings, "_AT_ONCE", 2)
+    for number in range(5):
+        cloud.create(name=str(number), colour=f"c{number}", tags=[f"t{number}", "z", "a"])
+    found = cloud.call("GET", "/v2/images?sort=name:asc").json()["images"]
+    assert [(image["colour"], image["tags"]) for image in found] == [
+        (f"c{number}", ["a", f"t{number}", "z"]) for number in range(5)
+    ]
+
+
 def test_list_takes_the_same_number_of_queries_whatever_its_length(cloud):
     def queries():
         seen = []
@@ -283,6 +310,7 @@ def test_list_takes_the_same_number_of_queries_whatever_its_length(cloud):
 
     cloud.create(a="1", tags=["x"])
     few = queries()
+    assert few == 2  # rows; what belongs to them
     for _ in range(10):
         cloud.create(a="1", tags=["x", "y"])
     assert queries() == few

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from typing import Any
 
 from gureum.core.context import Context
@@ -144,7 +145,7 @@ class ImagePatch(Struct):
 def shown(ctx: Context, deps: Deps, image: Image) -> dict[str, Any]:
     """Show an image with its links and additional properties."""
     here = f"/v2/images/{image.id}"
-    values = {name: getattr(image, name) for name in _PLAIN}
+    values = dict(zip(_PLAIN, _plain_of(image), strict=True))
     extra: dict[str, Any] = dict(image.properties)
     names = places.store_names(deps, image)
     if names is not None:
@@ -170,6 +171,7 @@ def shown(ctx: Context, deps: Deps, image: Image) -> dict[str, Any]:
 _PLAIN = tuple(
     name for name in ImageView.fields if name in {known.name for known in dataclasses.fields(Image)}
 )
+_plain_of = operator.attrgetter(*_PLAIN)
 
 
 def shown_member(member: Member) -> dict[str, Any]:

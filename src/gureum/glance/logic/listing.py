@@ -60,7 +60,6 @@ def read(ctx: Context, pairs: Sequence[tuple[str, str]]) -> Wanted:
             equal[name] = _number(name, last[name])
     if "protected" in last:
         equal["protected"] = _flag("protected", last["protected"])
-    equal["os_hidden"] = _flag("os_hidden", last.get("os_hidden", "false"))
     visibility = last.get("visibility")
     _check_words("visibility", _given(last, "visibility"), (*VISIBILITIES, "all"))
     _check_words("member_status", _given(last, "member_status"), (*MEMBER_STATUSES, "all"))
@@ -69,6 +68,7 @@ def read(ctx: Context, pairs: Sequence[tuple[str, str]]) -> Wanted:
         sees_all=sees_all(ctx),
         visibility=visibility,
         member_status=last.get("member_status", ACCEPTED),
+        hidden=_flag("os_hidden", last.get("os_hidden", "false")),
         equal=equal,
         among=among,
         tags=[value for name, value in pairs if name == "tag"],

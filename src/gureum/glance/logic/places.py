@@ -70,6 +70,8 @@ def store_names(deps: Deps, image: Image) -> str | None:
 
     A queued image names the store whose location it was refused.
     """
+    if len(image.locations) == 1:
+        return image.locations[0].store
     names = dict.fromkeys(place.store for place in in_order(deps, image))
     return ",".join(names or image.refused_stores) or None
 

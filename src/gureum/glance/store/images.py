@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,22 +11,14 @@ import sqlalchemy as sa
 from gureum.core.db import Tx
 from gureum.core.db.types import utc_now
 from gureum.glance.model import (
-    HERE,
     IMPORTING,
     PENDING_DELETE,
-    REFUSED,
     SAVING,
     UPLOADING,
     Image,
 )
-from gureum.glance.store import locations as location_store
+from gureum.glance.store import belongings
 from gureum.glance.store.tables import deleted_images, images, locations, members, properties, tags
-
-_COLUMNS = tuple(column.name for column in images.columns)
-_STANDING = sa.select(members.c.image_id, members.c.status).where(
-    members.c.image_id.in_(sa.bindparam("ids", expanding=True)),
-    members.c.member_id == sa.bindparam("project"),
-)
 
 
 def get(tx: Tx, id: str, project_id: str | None) -> Image | None:
@@ -37,32 +28,18 @@ def get(tx: Tx, id: str, project_id: str | None) -> Image | None:
 
 
 def complete(tx: Tx, rows: Sequence[Any], project_id: str | None) -> list[Image]:
-    """Read what belongs to rows of images, one query a table."""
-    ids = [row.id for row in rows]
-    if not ids:
+    """Read what belongs to rows of images, in one query."""
+    if not rows:
         return []
-    tag_map: dict[str, list[str]] = defaultdict(list)
-    for tag in tx.among(tags.c.image_id, ids, tags.c.tag):
-        tag_map[tag.image_id].append(tag.tag)
-    property_map: dict[str, dict[str, str]] = defaultdict(dict)
-    for found in tx.among(properties.c.image_id, ids, properties.c.name):
-        property_map[found.image_id][found.name] = found.value
-    standing: dict[str, str] = {}
-    if project_id is not None:
-        asked = {"ids": ids, "project": project_id}
-        standing = {row.image_id: row.status for row in tx.all(_STANDING, asked)}
-    places = location_store.of_images(tx, ids)
-    return [
-        Image(
-            **dict(zip(_COLUMNS, row, strict=True)),
-            locations=tuple(place for place in places[row.id] if place.status == HERE),
-            refused_stores=tuple(p.store for p in places[row.id] if p.status == REFUSED),
-            tags=tuple(tag_map[row.id]),
-            properties=property_map[row.id],
-            member_status=standing.get(row.id),
-        )
-        for row in rows
-    ]
+    found = belongings.of_images(tx, [row[0] for row in rows], project_id)
+    return [_whole(row, found[row[0]]) for row in rows]
+
+
+def _whole(row: Any, one: belongings.Belongings) -> Image:
+    # By position: the columns of the table are the first fields, in their order (a test says so).
+    rest = (tuple(one.tags), one.properties, one.member_status, one.here(), one.refused())
+    values: tuple[Any, ...] = (*row, *rest)
+    return Image(*values)
 
 
 def is_taken(tx: Tx, id: str) -> bool:
@@ -134,8 +111,8 @@ def forget(tx: Tx, id: str) -> bool:
 
 def in_status(tx: Tx, *statuses: str) -> list[Image]:
     """Return the images of some statuses, without what belongs to them."""
-    rows = tx.all(sa.select(images).where(images.c.status.in_(statuses)).limit(1000))
-    return [Image(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+    rows: Sequence[Any] = tx.all(sa.select(images).where(images.c.status.in_(statuses)).limit(1000))
+    return [Image(*row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,6 @@ SORTABLE = (
 )
 
 
-OWN = "own"
-_FEW = 500
-"""Up to so many images that are shared with a project are named in a query."""
-
-
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a list shall hold.
@@ -63,6 +58,7 @@ class Wanted:
     sees_all: bool = False
     visibility: str | None = None
     member_status: str = ACCEPTED
+    hidden: bool = False
     equal: Mapping[str, Any] = field(default_factory=dict)
     among: Mapping[str, Sequence[str]] = field(default_factory=dict)
     tags: Sequence[str] = ()
@@ -80,79 +76,78 @@ def page(tx: Tx, wanted: Wanted, marker: Image | None, limit: int) -> tuple[list
             order.append((name, True))
     keys = tuple(SortKey(images.c[_column(name)], descending) for name, descending in order)
     filters = _filters(wanted)
-    plain = marker is None and not filters and wanted.project_id is not None
-    given = {"project": wanted.project_id, "rows": limit + 1}
-    usual = order == [("created_at", True), ("id", True)]
-    in_parts = usual and wanted.visibility is None and not wanted.sees_all
-    query = sa.select(images).where(images.c.status != PENDING_DELETE, *filters)
-    after = None if marker is None else [getattr(marker, _column(name)) for name, _ in order]
-    rows: list[Any] = []
-    if in_parts:
-        if plain:
-            rows += tx.all(_first_part(OWN, keys), given)
-            rows += tx.all(_first_part(PUBLIC, keys), given)
-        parts = _shared_part(tx, wanted)
-        for part in parts if plain else (*_parts(wanted), *parts):
-            rows += tx.all(sorted_after(query.where(part), keys, after, limit + 1))
-        rows.sort(key=lambda row: (row.created_at, row.id), reverse=True)
-    elif plain:
-        first = _first_page(wanted.sees_all, wanted.visibility, wanted.member_status, keys)
-        rows += tx.all(first, given)
+    params: dict[str, Any] = {"rows": limit + 1}
+    if marker is None and not filters and wanted.project_id is not None:
+        shape = (wanted.sees_all, wanted.visibility, wanted.member_status)
+        statement = _first_page(*shape, keys)
+        params |= {"project": wanted.project_id, "hidden": wanted.hidden}
     else:
-        rows += tx.all(sorted_after(query.where(_visible(wanted)), keys, after, limit + 1))
+        after = None if marker is None else [getattr(marker, _column(name)) for name, _ in order]
+        statement = _statement(wanted, filters, keys, after)
+    rows = list(tx.all(statement, params))
+    if isinstance(statement, sa.CompoundSelect):
+        rows.sort(key=lambda row: (row.created_at, row.id), reverse=True)
     return complete(tx, rows[:limit], wanted.project_id), len(rows) > limit
 
 
 @lru_cache(maxsize=256)
 def _first_page(
     sees_all: bool, visibility: str | None, member_status: str, keys: tuple[SortKey, ...]
-) -> sa.Select[Any]:
+) -> sa.Select[Any] | sa.CompoundSelect[Any]:
     """Return the statement of a list without filters, which is most of them; made once."""
     project: Any = sa.bindparam("project", type_=sa.String)
-    wanted = Wanted(project, sees_all=sees_all, visibility=visibility, member_status=member_status)
-    query = sa.select(images).where(images.c.status != PENDING_DELETE, _visible(wanted))
-    return sorted_after(query, keys, None, ROWS)
+    hidden: Any = sa.bindparam("hidden", type_=sa.Boolean)
+    wanted = Wanted(project, sees_all, visibility, member_status, hidden)
+    return _statement(wanted, [], keys, None)
 
 
-@lru_cache(maxsize=16)
-def _first_part(which: str, keys: tuple[SortKey, ...]) -> sa.Select[Any]:
-    """Return the statement of the project's own images, or of public ones of others; made once."""
-    own, public = _parts(Wanted(sa.bindparam("project", type_=sa.String)))  # type: ignore[arg-type]
-    query = sa.select(images).where(
-        images.c.status != PENDING_DELETE, own if which == OWN else public
-    )
-    return sorted_after(query, keys, None, ROWS)
+def _statement(
+    wanted: Wanted,
+    filters: Sequence[sa.ColumnElement[bool]],
+    keys: tuple[SortKey, ...],
+    after: Sequence[Any] | None,
+) -> sa.Select[Any] | sa.CompoundSelect[Any]:
+    """Return the statement of a page; its limit is `rows`."""
+    hidden = images.c.os_hidden == wanted.hidden
+    query = sa.select(images).where(images.c.status != PENDING_DELETE, hidden, *filters)
+    by_time = len(keys) == 2 and keys[0].column is images.c.created_at  # the other one is the id
+    usual = by_time and all(key.descending for key in keys)
+    if not usual or wanted.visibility not in _OPEN or wanted.sees_all:
+        return sorted_after(query.where(_visible(wanted)), keys, after, ROWS)
+    parts = [sorted_after(part, keys, after, ROWS).subquery() for part in _parts(query, wanted)]
+    return sa.union_all(*(sa.select(part) for part in parts))
 
 
-def _parts(wanted: Wanted) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
-    """Return what a user sees by default as parts that do not overlap and are read by an index each.
+_OPEN = {None: (PUBLIC,), "all": (PUBLIC, COMMUNITY), SHARED: ()}
+"""Which images of others a user sees who asks for a visibility, besides those that are shared with it."""
+
+
+def _parts(query: sa.Select[Any], wanted: Wanted) -> list[sa.Select[Any]]:
+    """Return what a user sees as parts that do not overlap and are read by an index each.
 
     One condition with OR would make a database read and sort all that is seen for every page.
     """
-    own = images.c.project_id == wanted.project_id
-    return own, sa.and_(images.c.visibility == PUBLIC, _of_others(wanted))
+    # Not by the index of visibilities: nearly every image is shared.
+    is_shared = sa.func.coalesce(images.c.visibility, "") == SHARED
+    own = query.where(images.c.project_id == wanted.project_id)
+    if wanted.visibility == SHARED:
+        own = own.where(is_shared)
+    kinds = _OPEN[wanted.visibility]
+    parts = [own, *(query.where(images.c.visibility == k, _of_others(wanted)) for k in kinds)]
+    if wanted.project_id is None:
+        return parts
+    shared = query.join(members, members.c.image_id == images.c.id).where(
+        members.c.member_id == wanted.project_id, is_shared, _of_others(wanted)
+    )
+    if wanted.member_status != "all":
+        shared = shared.where(members.c.status == wanted.member_status)
+    return [*parts, shared]
 
 
 def _of_others(wanted: Wanted) -> sa.ColumnElement[bool]:
     if wanted.project_id is None:
         return images.c.project_id.is_not(None)
     return sa.or_(images.c.project_id.is_(None), images.c.project_id != wanted.project_id)
-
-
-def _shared_part(tx: Tx, wanted: Wanted) -> list[sa.ColumnElement[bool]]:
-    """Return the part of images that others share with the project; none when there are none."""
-    if wanted.project_id is None:
-        return []
-    mine = sa.select(members.c.image_id).where(members.c.member_id == wanted.project_id)
-    if wanted.member_status != "all":
-        mine = mine.where(members.c.status == wanted.member_status)
-    ids = [row.image_id for row in tx.all(mine.limit(_FEW + 1))]
-    if not ids:
-        return []
-    among = images.c.id.in_(ids if len(ids) <= _FEW else mine)
-    # Not by the index of visibilities: nearly every image is shared.
-    shared = sa.func.coalesce(images.c.visibility, "") == SHARED
-    return [sa.and_(among, shared, _of_others(wanted))]
 
 
 def _column(name: str) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,22 +11,6 @@ import sqlalchemy as sa
 from gureum.core.db import Tx
 from gureum.glance.model import HERE, LEAVING, REFUSED, Location
 from gureum.glance.store.tables import locations
-
-_OF_IMAGES = (
-    sa.select(locations)
-    .where(
-        locations.c.image_id.in_(sa.bindparam("ids", expanding=True)), locations.c.status != LEAVING
-    )
-    .order_by(locations.c.position, locations.c.id)
-)
-
-
-def of_images(tx: Tx, ids: Sequence[str]) -> Mapping[str, list[Location]]:
-    """Return the locations of images that are not on their way out, in their order."""
-    found: dict[str, list[Location]] = defaultdict(list)
-    for row in tx.all(_OF_IMAGES, {"ids": list(ids)}):
-        found[row.image_id].append(_location(row))
-    return found
 
 
 def every(tx: Tx, image_id: str) -> list[Location]:
