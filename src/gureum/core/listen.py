@@ -15,7 +15,6 @@ import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -76,6 +75,10 @@ class HttpListeners:
         self._servers: list[uvicorn.Server] = []
         self._thread: threading.Thread | None = None
         self._ready = False
+        metrics.gauge_from(
+            "gureum_requests_in_progress", "API requests under way, by the component that has the port.",
+            ("component",), self.in_progress, max_age_s=0.0,
+        )  # fmt: skip
 
     def mount(self, name: str, host: str, port: int, app: App, *, websockets: bool = False) -> None:
         """Serve an ASGI application at a port. A `host` that begins with `/` is a Unix socket.
@@ -88,17 +91,6 @@ class HttpListeners:
     def listeners(self) -> tuple[Listener, ...]:
         """What was mounted."""
         return tuple(self._listeners)
-
-    def app_at(self, url: str) -> App | None:
-        """The application of this process that answers a URL, for calls without a socket."""
-        parts = urlsplit(url)
-        if parts.scheme != "http":
-            return None
-        port = parts.port or 80
-        for listener in self._listeners:
-            if listener.port == port and _same_host(listener.host, parts.hostname or ""):
-                return listener.app
-        return None
 
     def open(self) -> None:
         """Bind every port. Raises: AddressInUse."""
@@ -130,6 +122,15 @@ class HttpListeners:
         self._thread.start()
         up.wait()
         self._ready = True
+
+    def in_progress(self) -> list[tuple[tuple[str], float]]:
+        """Return how many requests each port is answering; a process's own socket is left out."""
+        running = zip(self._listeners, self._servers, strict=False)
+        return [
+            ((listener.name,), float(len(server.server_state.tasks)))
+            for listener, server in running
+            if not listener.host.startswith("/")
+        ]
 
     def _loop(self, up: threading.Event) -> None:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -261,13 +262,6 @@ def _is_local(peer: str | None) -> bool:
         return ipaddress.ip_address(peer).is_loopback
     except ValueError:
         return False
-
-
-def _same_host(bound: str, asked: str) -> bool:
-    if bound == asked:
-        return True
-    loopback = {"127.0.0.1", "localhost", "::1"}
-    return bound in ("0.0.0.0", "::") or (bound in loopback and asked in loopback)
 
 
 def _bind(listener: Listener) -> socket.socket:

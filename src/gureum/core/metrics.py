@@ -58,12 +58,6 @@ class Metrics:
             buckets=_BUCKETS_S,
             registry=self.registry,
         )
-        self._under_way = Gauge(
-            "gureum_requests_in_progress",
-            "API requests under way.",
-            ("service",),
-            registry=self.registry,
-        )
         Gauge(
             "gureum_build_info",
             "Constant 1; the labels say what runs.",
@@ -75,14 +69,6 @@ class Metrics:
         """Count one answered request. `operation` is a declared name, never a path."""
         self._requests.labels(service, operation, str(status)).inc()
         self._latency_s.labels(service, operation).observe(seconds)
-
-    def request_started(self, service: str) -> None:
-        """Count a request as under way."""
-        self._under_way.labels(service).inc()
-
-    def request_ended(self, service: str) -> None:
-        """Undo `request_started`."""
-        self._under_way.labels(service).dec()
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
         """A counter of a component's own."""

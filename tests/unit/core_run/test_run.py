@@ -1,5 +1,6 @@
 """Processes: order of start and stop, the paths every port answers, signals."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -150,6 +151,34 @@ def test_metrics_tell_requests_and_asked_gauges(runtime):
     assert "process_resident_memory_bytes" in page
 
 
+def test_metrics_tell_requests_under_way(runtime):
+    asked, go_on = threading.Event(), threading.Event()
+
+    async def slow(scope, receive, send):
+        asked.set()
+        await asyncio.to_thread(go_on.wait, 10)
+        await hello(scope, receive, send)
+
+    runtime.http.mount("slow", "127.0.0.1", free_port(), slow)
+    runtime.http.open()
+    runtime.http.serve()
+    (listener,) = runtime.http.listeners
+    try:
+        assert runtime.http.in_progress() == [(("slow",), 0.0)]
+        answers = []
+        url = f"http://127.0.0.1:{listener.port}/x"
+        asking = threading.Thread(target=lambda: answers.append(httpx.get(url).text))
+        asking.start()
+        assert asked.wait(10)
+        assert 'gureum_requests_in_progress{component="slow"} 1.0' in runtime.metrics.render().decode()
+        go_on.set()
+        asking.join(10)
+        assert answers == ["/x"]
+    finally:
+        go_on.set()
+        runtime.http.drain()
+
+
 def test_metrics_are_refused_to_other_machines(runtime):
     listeners = HttpListeners(Metrics(), dict)
     assert listeners.answer("toy", "/metrics", "192.0.2.7")[0] == 403
@@ -175,14 +204,6 @@ def test_taken_port_is_named_with_the_command_that_tells_by_whom(runtime):
         with pytest.raises(AddressInUse, match=f"toy cannot listen at 127.0.0.1:{port}.*ss -ltnp"):
             process.start()
         process.stop()
-
-
-def test_app_is_found_by_its_url_for_calls_without_a_socket(runtime):
-    runtime.http.mount("toy", "127.0.0.1", 5000, hello)
-    assert runtime.http.app_at("http://localhost:5000/v3") is hello
-    assert runtime.http.app_at("http://127.0.0.1:5001/v3") is None
-    assert runtime.http.app_at("http://192.0.2.1:5000/v3") is None
-    assert runtime.http.app_at("https://127.0.0.1:5000/v3") is None
 
 
 def test_databases_are_one_object_a_name_and_may_live_elsewhere(runtime, tmp_path):
