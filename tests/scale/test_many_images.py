@@ -12,6 +12,7 @@ from counting import Meter
 sys.path.insert(0, str(Path(__file__).parents[1] / "api" / "glance"))
 from glance_cloud import build
 
+from gureum.glance.model import HERE
 from gureum.glance.store import tables
 
 pytestmark = pytest.mark.slow
@@ -63,7 +64,7 @@ def fill(cloud, count):
                 "image_id": id,
                 "store": "file",
                 "about": {},
-                "status": "here",
+                "status": HERE,
                 "position": 0,
             }
             for id in ids

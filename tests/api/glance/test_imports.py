@@ -1,6 +1,7 @@
 """Imports: methods, stores, plugins, what is refused, what is shown meanwhile."""
 
 import bz2
+import dataclasses
 import gzip
 import io
 import lzma
@@ -9,13 +10,16 @@ import uuid
 import zipfile
 
 import pytest
-from glance_cloud import MemoryStore, build, sha512
+from glance_cloud import Cloud, MemoryStore, Tokens, build, sha512
 from web import Web
 
+from gureum.core.http.dispatch import Dispatcher
 from gureum.core.runner import Runner
 from gureum.glance.config import ImportOptions
 from gureum.glance.drivers.base import StoreFault
 from gureum.glance.drivers.fetch import Fetcher, Filters, Refused, Unreachable
+from gureum.glance.drivers.file import FileStore
+from gureum.glance.service import SERVICE
 
 needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is missing")
 
@@ -179,6 +183,34 @@ def test_an_import_that_is_under_way_keeps_others_out_and_can_be_deleted(wide):
     wide.run_sagas()
     assert not wide.staged() and not wide.kept()
     assert wide.reconcile() == 0
+
+
+def test_bytes_in_a_staging_folder_of_another_process_are_refused_clearly(tmp_path):
+    """Two glance-api with one database, which do not share their staging folder."""
+    here = build(tmp_path)
+    there = Cloud(here.dispatcher, here.deps, here.clock)
+    apart = FileStore(tmp_path / "apart", "staging")
+    there.deps = dataclasses.replace(here.deps, staging=apart)
+    there.dispatcher = Dispatcher(
+        SERVICE, here.deps.policy, Tokens(), {"": here.deps.db}, there.deps
+    )
+
+    def now(cloud):
+        here.deps.db.deps = cloud.deps  # a process has its own; this test has one for both
+        return cloud
+
+    image = staged(now(here))
+    answer = now(there).import_image(image["id"])
+    assert answer.status == 409 and "node_staging_uri" in answer.json()["message"]
+    assert now(here).show(image["id"])["status"] == "uploading"
+    assert here.import_image(image["id"]).status == 202
+    now(there).run_sagas()  # whoever runs it says why it cannot
+    task = there.call("GET", f"{image['self']}/tasks").json()["tasks"][0]
+    assert task["status"] == "failure" and "node_staging_uri" in task["message"]
+    assert there.show(image["id"])["status"] == "queued"
+    shared = FileStore(here.deps.staging.folder, "staging")
+    assert shared.identity() == here.deps.staging.identity() != apart.identity()
+    assert here.staged() == {image["id"]} and not there.staged()
 
 
 # -- web-download ---------------------------------------------------------------------------------

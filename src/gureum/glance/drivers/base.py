@@ -140,5 +140,9 @@ class Staging(Store):
         """Lend the file with the bytes. Raises: KeyError."""
 
     @abstractmethod
+    def identity(self) -> str:
+        """Return the name of this place, which all processes that share it agree on."""
+
+    @abstractmethod
     def is_alive(self, holder: str) -> bool:
         """Whether the process of this name still runs, as far as can be told from here."""

@@ -156,6 +156,19 @@ class FileStore(Staging):
                 return handle
             os.close(handle)
 
+    def identity(self) -> str:
+        """Return the name of this folder, which all processes that share it agree on."""
+        path = self.folder / ".identity"
+        try:
+            return path.read_text()
+        except FileNotFoundError:
+            fresh = self._own / uuid.uuid4().hex
+            fresh.write_text(f"folder.{uuid.uuid4().hex}")
+            with contextlib.suppress(FileExistsError):  # another process was first
+                os.link(fresh, path)
+            fresh.unlink()
+            return path.read_text()
+
     def path(self, key: str) -> Path:
         """Return where the bytes of a key lie. Raises: KeyError for a name that is no key."""
         if not key.replace("-", "").isalnum():

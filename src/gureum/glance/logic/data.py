@@ -109,7 +109,8 @@ def stage(deps: Deps, image: Image, stream: BodyStream) -> None:
         def count(tx: Tx, fresh: Image) -> None:
             allowed.check_bytes(tx, fresh.project_id, fresh.id, digest.size, staged=True)
 
-        _end(deps, claim, UPLOADING, count, size=digest.size)
+        # A process that does not share the folder cannot import them, and can say so.
+        _end(deps, claim, UPLOADING, count, size=digest.size, holder=deps.staging.identity())
 
 
 @contextlib.contextmanager
@@ -207,7 +208,7 @@ def _end(
                 return  # by an earlier try, whose commit nobody heard of
             raise DeletedMeanwhile(id=claim.image.id)
         more(tx, fresh)
-        store.update(tx, fresh, status=status, upload_id=None, holder=None, **values)
+        store.update(tx, fresh, **{"status": status, "upload_id": None, "holder": None, **values})
 
     try:
         deps.db.retrying(write)

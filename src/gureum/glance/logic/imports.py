@@ -30,6 +30,7 @@ from gureum.glance.model import (
 )
 from gureum.glance.sagas import IMPORT
 from gureum.glance.sagas.common import set_service_properties
+from gureum.glance.sagas.import_sources import STAGED_ELSEWHERE
 from gureum.glance.sagas.params import (
     COPY_IMAGE,
     GLANCE_DIRECT,
@@ -160,6 +161,8 @@ def _begin(
     needed = _FROM[job.method]
     if image.status != needed:
         raise WrongStatus(id=image.id, status=image.status, needed=f"it must be {needed}")
+    if job.method == GLANCE_DIRECT and image.holder not in (None, deps.staging.identity()):
+        raise WrongStatus(id=image.id, status=image.status, needed=STAGED_ELSEWHERE)
     leaving = {place.store for place in locations.every(tx, image.id) if place.status == LEAVING}
     if leaving & set(job.stores):
         raise WrongStatus(

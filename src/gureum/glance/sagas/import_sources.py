@@ -23,6 +23,7 @@ from gureum.glance.store import images as store
 
 Context = StepContext[ImportJob, Deps]
 _TRIES = 3
+STAGED_ELSEWHERE = "The bytes lie in a staging folder that this glance-api does not reach: all need one node_staging_uri."
 
 
 def fetch(context: Context) -> Mapping[str, Any]:
@@ -32,9 +33,14 @@ def fetch(context: Context) -> Mapping[str, Any]:
 
 def staged(context: Context) -> Mapping[str, Any]:
     """The bytes were staged by their owner."""
-    if context.deps.staging.size(context.params.image_id) is None:
+    deps, id = context.deps, context.params.image_id
+    if deps.staging.size(id) is None:
+        with deps.db.read() as tx:
+            image = store.get(tx, id, None)
+        if image is not None and image.holder not in (None, deps.staging.identity()):
+            raise SagaAbort("staged-elsewhere", STAGED_ELSEWHERE)
         raise SagaAbort("no-data", "There are no staged bytes.")
-    return {"key": context.params.image_id}
+    return {"key": id}
 
 
 def download(context: Context) -> Mapping[str, Any]:
