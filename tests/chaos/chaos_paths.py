@@ -7,4 +7,5 @@ sys.path[:0] = [
     str(Path(__file__).parents[1] / "saga" / "nova"),
     str(Path(__file__).parents[1] / "real"),
     str(Path(__file__).parents[1] / "api" / "glance"),
+    str(Path(__file__).parents[1] / "unit" / "cli"),
 ]
