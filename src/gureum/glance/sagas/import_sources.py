@@ -23,7 +23,10 @@ from gureum.glance.store import images as store
 
 Context = StepContext[ImportJob, Deps]
 _TRIES = 3
-STAGED_ELSEWHERE = "The bytes lie in a staging folder that this glance-api does not reach: all need one node_staging_uri."
+STAGED_ELSEWHERE = (
+    "The bytes lie in a staging folder that this glance-api does not reach:"
+    " all of them need one node_staging_uri."
+)
 
 
 def fetch(context: Context) -> Mapping[str, Any]:
