@@ -309,13 +309,6 @@ class DeviceIDNotOwnedByTenant(Conflict):
     )
 
 
-class UnsupportedPortDeviceOwner(Conflict):
-    """The verb cannot be used on such a port."""
-
-    code = "unsupported_device_owner"
-    text = "Operation {op} is not supported for device_owner {device_owner} on port {port_id}."
-
-
 class PortBound(Conflict):
     """Its MAC belongs to a guest."""
 
@@ -381,9 +374,3 @@ class ExternalNetworkInUse(Conflict):
         "External network {net_id} cannot be updated to be made non-external, since it has "
         "existing gateway ports."
     )
-
-
-class QuotaMissingTenant(BadRequest):
-    """A quota needs a project."""
-
-    code, text = "quota_tenant", "Tenant-id was missing from quota request."

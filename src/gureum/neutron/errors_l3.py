@@ -157,12 +157,6 @@ class InvalidL3Agent(NotFound):
     code, text = "invalid_l3_agent", "Agent {id} is not a L3 Agent or has been disabled"
 
 
-class DeleteActiveAgent(Conflict):
-    """The agent lives."""
-
-    code, text = "agent_alive", "Agent {id} is alive and is not admin down."
-
-
 class PortForwardingNotFound(NotFound):
     """No such forwarding."""
 

@@ -107,12 +107,6 @@ class IllegalSubnetPoolPrefixUpdate(BadRequest):
     text = "Illegal update to prefixes: {msg}."
 
 
-class IllegalSubnetPoolUpdate(BadRequest):
-    """The pool cannot become that."""
-
-    code, text = "subnetpool_update", "Illegal subnetpool update : {reason}."
-
-
 class IllegalSubnetPoolAssociationToAddressScope(BadRequest):
     """The scope is somebody else's."""
 

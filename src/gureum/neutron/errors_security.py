@@ -79,12 +79,6 @@ class SecurityGroupMissingIcmpType(BadRequest):
     )
 
 
-class SecurityGroupInvalidProtocolType(BadRequest):
-    """The protocol takes no ports."""
-
-    code, text = "protocol_type", "Invalid protocol type {protocol}"
-
-
 class SecurityGroupInvalidProtocolForPort(BadRequest):
     """The protocol has no ports."""
 

@@ -22,7 +22,6 @@ VM_STATES = (BUILDING, ACTIVE, STOPPED, PAUSED, SUSPENDED, ERROR, DELETED)
 
 SCHEDULING = "scheduling"
 NETWORKING = "networking"
-BLOCK_DEVICE_MAPPING = "block_device_mapping"
 SPAWNING = "spawning"
 POWERING_ON = "powering-on"
 POWERING_OFF = "powering-off"

@@ -200,15 +200,6 @@ class PlacementClient:
         body = {"traits": sorted(set(wanted)), "resource_provider_generation": generation}
         self._call("PUT", path, body)
 
-    def set_aggregates(self, uuid: str, wanted: Sequence[str]) -> None:
-        """Replace a provider's aggregates if they differ. Raises: Refused."""
-        path = f"/resource_providers/{uuid}/aggregates"
-        have = self._call("GET", path).json()
-        if sorted(set(wanted)) != have["aggregates"]:
-            generation = have["resource_provider_generation"]
-            body = {"aggregates": sorted(set(wanted)), "resource_provider_generation": generation}
-            self._call("PUT", path, body)
-
     def traits(self, uuid: str) -> list[str]:
         """Return a provider's traits; none for a missing one."""
         reply = self._call("GET", f"/resource_providers/{uuid}/traits", ok=(200, 404))

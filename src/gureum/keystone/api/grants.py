@@ -10,7 +10,7 @@ from typing import Any
 
 from gureum.core.context import Context
 from gureum.core.db import Tx
-from gureum.core.spec import BadRequest, Forbidden, Operation, Struct, operation
+from gureum.core.spec import BadRequest, Forbidden, Operation, operation
 from gureum.keystone.api.roles import Role
 from gureum.keystone.api.shapes import shown
 from gureum.keystone.errors import Missing
@@ -70,10 +70,6 @@ def _check_domain(kind: str, loaded: _Loaded) -> None:
         raise BadRequest("A role of a domain cannot be granted on the system.")
     if own != (loaded.target.id if kind == "domain" else loaded.target.domain_id):
         raise Forbidden("A role of a domain can be granted in that domain only.")
-
-
-class _Roles(Struct, extra="keep"):
-    """Roles of a grant list."""
 
 
 def _make(kind: str, actor_kind: str, inherited: bool) -> list[Operation]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from gureum.core.bus.contract import FAST, AgentError, Contract, call, cast
+from gureum.core.bus.contract import FAST, Contract, call, cast
 
 L2_AGENT = "neutron-openvswitch-agent"
 L3_AGENT = "neutron-l3-agent"
@@ -34,12 +34,6 @@ def poke_address(binary: str, host: str) -> str:
 def tap_name(port_id: str) -> str:
     """Return the interface name of a guest's port: `tap` and eleven characters of its id."""
     return f"tap{port_id[:11]}"
-
-
-class UnknownHost(AgentError):
-    """The host has never reported; report first, then ask for state."""
-
-    code = "unknown_host"
 
 
 @runtime_checkable

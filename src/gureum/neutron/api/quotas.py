@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from gureum.core.context import Context
 from gureum.core.db import Tx
-from gureum.core.spec import Boolean, Integer, Json, NotFound, Reply, String, Struct, operation
+from gureum.core.spec import Boolean, Integer, NotFound, Reply, String, Struct, operation
 from gureum.neutron.errors import InvalidInput, OverQuota
 from gureum.neutron.logic import quota
 from gureum.neutron.store import tables as t
@@ -54,12 +54,6 @@ class QuotaUpdate(Struct):
     address_group = _limit()
     force = Boolean("Set them even below what is used.", default=False)
     check_limit = Boolean("Refuse what is below the use; so it is unless force is set.")
-
-
-class QuotaDetail(Struct):
-    """Limit, use and reservation of each resource."""
-
-    details = Json("By resource.")
 
 
 def _target(ctx: Context, loaded: Any, new: Any) -> dict[str, Any]:

@@ -125,18 +125,6 @@ def segments_of(tx: Tx, ids: Sequence[str]) -> dict[str, list[Segment]]:
 # --- filters ------------------------------------------------------------------------------------
 
 
-def everyone_shares(table: sa.Table, object_type: str) -> Where:
-    """The rows that every project may use."""
-    rbac = t.rbac_policies
-    return table.c.id.in_(
-        sa.select(rbac.c.object_id).where(
-            rbac.c.object_type == object_type,
-            rbac.c.action == "access_as_shared",
-            rbac.c.target_tenant == "*",
-        )
-    )
-
-
 def shared_filter(table: sa.Table, object_type: str) -> Any:
     """Return the filter `shared=`: the caller's view of being shared."""
 

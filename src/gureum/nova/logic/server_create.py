@@ -34,7 +34,6 @@ from gureum.nova.store import quotas as quota_store
 from gureum.nova.store import servers as store
 from gureum.nova.store.tables import CELL1
 
-POLICIES = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity")
 _PASSWORD_SIGNS = string.ascii_letters + string.digits
 
 

@@ -281,16 +281,6 @@ def metadata_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, dict[str, str]]:
     return _pairs(tx, server_metadata, server_ids)
 
 
-def system_metadata_of(tx: Tx, server_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return internal notes by server."""
-    return _pairs(tx, server_system_metadata, server_ids)
-
-
-def set_system_metadata(tx: Tx, server_id: str, values: Mapping[str, str]) -> None:
-    """Write internal notes; other keys stay."""
-    _merge(tx, server_system_metadata, server_id, values)
-
-
 def merge_metadata(tx: Tx, server_id: str, values: Mapping[str, str]) -> None:
     """Write the user's metadata; other keys stay."""
     _merge(tx, server_metadata, server_id, values)

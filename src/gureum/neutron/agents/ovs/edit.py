@@ -68,13 +68,6 @@ class Edit:
             bridge.fail_mode = fail_mode
         return bridge
 
-    def delete_bridge(self, name: str) -> None:
-        """Remove a bridge with its ports."""
-        bridge = self.find("Bridge", name)
-        if bridge is not None:
-            root = next(iter(self._idl.tables["Open_vSwitch"].rows.values()))
-            root.delvalue("bridges", bridge)
-
     def ensure_port(
         self,
         bridge: Any,

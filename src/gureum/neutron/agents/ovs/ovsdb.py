@@ -169,40 +169,6 @@ class Ovsdb:
         )
         self.wait_for(lambda seen: name in seen, 10.0, f"bridge {name}")
 
-    def plug_internal(
-        self,
-        bridge: str,
-        name: str,
-        *,
-        port_id: str,
-        mac: str,
-        mtu: int | None = None,
-        timeout_s: float = 10.0,
-    ) -> Interface:
-        """Make an internal port of a bridge for a network port; idempotent; wait until it exists.
-
-        The device then appears in the switch's network namespace and may be moved.
-        Raises: OvsdbError.
-        """
-        ids = {"iface-id": port_id, "attached-mac": mac, "iface-status": "active"}
-        self.transact(
-            lambda edit: edit.ensure_port(
-                bridge, name, type="internal", external_ids=ids, mac=mac, mtu_request=mtu
-            ),
-            timeout_s,
-        )
-
-        def plugged(seen: Snapshot) -> Interface | None:
-            found = seen.get(bridge, Bridge(bridge)).interfaces.get(name)
-            if found is None or found.port_id != port_id:
-                return None
-            return found if found.ofport is not None or found.error else None
-
-        made: Interface = self.wait_for(plugged, timeout_s, f"port {name}")
-        if made.ofport is None:
-            raise OvsdbError(f"port {name}: {made.error}")
-        return made
-
     def unplug(self, bridge: str, name: str) -> None:
         """Remove a port of a bridge, if it is there."""
         self.transact(lambda edit: edit.delete_port(bridge, name))

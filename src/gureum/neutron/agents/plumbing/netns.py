@@ -27,11 +27,6 @@ def _setns(fd: int) -> None:
         raise OSError(code, os.strerror(code), "setns")
 
 
-def namespace_path(name: str) -> Path:
-    """Return the path that names a namespace."""
-    return _FOLDER / name
-
-
 def exists(name: str) -> bool:
     """Return whether the name stands for a live namespace, not for a file that a crash left."""
     try:
