@@ -5,12 +5,15 @@ namespace, looking at what is left on the machine. With GUREUM_REAL_ARGS (for ex
 --name x --port-offset 20000") the cloud stands beside the machine's own.
 """
 
+import contextlib
 import json
 import os
 import shlex
+import shutil
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from gureum.pages.pages import clone
 from gureum.provision import client
 from gureum.provision.network import Outside
 from gureum.provision.options import InstallOptions
+from gureum.testing.ports import free_offset
 
 SSH_OPTIONS = (
     "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
@@ -143,3 +147,36 @@ class Lab:
 def lines(*words: str) -> list[str]:
     """The non-empty lines a command prints."""
     return [line for line in run(*words).stdout.splitlines() if line.strip()]
+
+
+@contextlib.contextmanager
+def beside(name: str, *words: str) -> Iterator[Lab]:
+    """Run with a cloud of a test's own, beside the machine's; it is purged afterwards.
+
+    With GUREUM_TEST_GUEST_CACHE the guest image is built once for all of them.
+    """
+    base = Path(tempfile.mkdtemp(prefix=f"gureum-{name[:4]}-"))
+    os.chmod(base, 0o711)  # processes with users of their own pass through
+    lab = Lab(
+        [
+            "--state-dir",
+            str(base / "c"),
+            "--name",
+            name,
+            "--port-offset",
+            str(free_offset()),
+            *words,
+        ]
+    )
+    kept = os.environ.get("GUREUM_TEST_GUEST_CACHE")
+    image = Path("guest-image") / "gureum-guest.qcow2"
+    try:
+        if kept and (Path(kept) / image.name).exists():
+            (base / "c" / image.parent).mkdir(mode=0o755, parents=True)
+            shutil.copy(Path(kept) / image.name, base / "c" / image)
+        lab.gureum("up")
+        lab.load_environment()
+        yield lab
+    finally:
+        lab.gureum("down", "--purge", "--yes", "--keep-packages", check=False)
+        shutil.rmtree(base, ignore_errors=True)

@@ -32,6 +32,7 @@ class Guests:
         self.server: Any = None
         self.other: Any = None
         self.floating = ""
+        self.cidr_v6 = ""
 
     def make(self) -> None:
         """Network, router, rules, both servers, the floating address; waits until ssh answers."""
@@ -48,13 +49,18 @@ class Guests:
             name=self.name, external_gateway_info={"network_id": public.id}
         )
         sdk.network.add_interface_to_router(self.router, subnet_id=subnet.id)
+        if self.cidr_v6:
+            subnet = sdk.network.create_subnet(
+                network_id=self.network.id, ip_version=6, cidr=self.cidr_v6, name=self.name,
+                ipv6_ra_mode="slaac", ipv6_address_mode="slaac",
+            )  # fmt: skip
+            sdk.network.add_interface_to_router(self.router, subnet_id=subnet.id)
         group = self._default_group()
-        for protocol in ("icmp", "tcp"):
+        for protocol, kind in (("icmp", "IPv4"), ("tcp", "IPv4"), ("ipv6-icmp", "IPv6")):
             with contextlib.suppress(ConflictException):  # an earlier test made it
                 sdk.network.create_security_group_rule(
-                    security_group_id=group, direction="ingress", protocol=protocol,
-                    ethertype="IPv4",
-                )  # fmt: skip
+                    security_group_id=group, direction="ingress", protocol=protocol, ethertype=kind
+                )
         made = [self.ask_for(f"{self.name}-{which}") for which in ("one", "two")]
         self.server, self.other = (self.active(server) for server in made)
         address = sdk.network.create_ip(floating_network_id=public.id)
@@ -84,13 +90,13 @@ class Guests:
         groups = self.sdk.network.security_groups(project_id=project, name="default")
         return str(next(iter(groups)).id)
 
-    def ask_for(self, name: str) -> Any:
-        """Ask for a server."""
-        image = self.sdk.image.find_image("gureum-guest", ignore_missing=False)
+    def ask_for(self, name: str, *, image: str = "gureum-guest", **more: Any) -> Any:
+        """Ask for a server. image: its name; more: attributes of the request."""
+        found = self.sdk.image.find_image(image, ignore_missing=False)
         flavor = self.sdk.compute.find_flavor("g1.small", ignore_missing=False)
         return self.sdk.compute.create_server(
-            name=name, image_id=image.id, flavor_id=flavor.id, key_name=self.name,
-            networks=[{"uuid": self.network.id}],
+            name=name, image_id=found.id, flavor_id=flavor.id, key_name=self.name,
+            networks=[{"uuid": self.network.id}], **more,
         )  # fmt: skip
 
     def active(self, server: Any) -> Any:
@@ -102,8 +108,9 @@ class Guests:
         return next(iter(self.sdk.network.ports(device_id=server.id)))
 
     def address(self, server: Any) -> str:
-        """Return the server's own address."""
-        return str(self.port(server).fixed_ips[0]["ip_address"])
+        """Return the server's own IPv4 address."""
+        given = (str(one["ip_address"]) for one in self.port(server).fixed_ips)
+        return next(one for one in given if "." in one)
 
     def tap(self, server: Any) -> str:
         """Return the name of the server's device on the switch."""

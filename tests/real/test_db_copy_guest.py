@@ -4,23 +4,17 @@ managed from the new database afterwards.
 The tests build on each other, in this order. The cloud stands beside the machine's own.
 """
 
-import os
-import shlex
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import dblab
 import nodelab
 import pytest
-from cloudlab import Lab
+from cloudlab import Lab, beside
 from guestlab import Guests
 
 from gureum.cli.test import why_not_real
 from gureum.provision import settings
 from gureum.provision.databases import names
-from gureum.testing.ports import free_offset
 
 pytestmark = [
     pytest.mark.real,
@@ -43,28 +37,15 @@ def server() -> Iterator[dblab.Server]:
 
 @pytest.fixture(scope="module")
 def lab(server: dblab.Server) -> Iterator[Lab]:
-    base = Path(tempfile.mkdtemp(prefix="gureum-mv-"))
-    os.chmod(base, 0o711)  # the control process has a user of its own, and passes through
-    given = shlex.split(os.environ.get("GUREUM_MOVED_ARGS", ""))
-    own = ["--state-dir", str(base / "c"), "--name", "moved", "--port-offset", str(free_offset())]
-    made = Lab(given or own)
-    try:
-        made.gureum("up")
-        made.load_environment()
+    with beside("moved") as made:
         yield made
-    finally:
-        if not given:
-            made.gureum("down", "--purge", "--yes", "--keep-packages", check=False)
-        shutil.rmtree(base, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
 def guests(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guests]:
     made = Guests(lab, tmp_path_factory.mktemp("guests"), "moved")
-    made.unmake()
     made.make()
     yield made
-    made.unmake()
 
 
 def test_guests_run_on_while_the_rows_move(lab: Lab, guests: Guests, server: dblab.Server):

@@ -6,21 +6,17 @@ The tests build on each other, in this order. The cloud stands beside the machin
 
 import json
 import os
-import shlex
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nodelab
 import pytest
-from cloudlab import Lab, lines, run, wait_for
+from cloudlab import Lab, beside, lines, run, wait_for
 from guestlab import Guests
 
 from gureum.cli.test import why_not_real
 from gureum.provision import daemons, supervisor
-from gureum.testing.ports import free_offset
 
 pytestmark = [
     pytest.mark.real,
@@ -32,33 +28,18 @@ pytestmark = [
     ),
 ]
 
-NAME = "manyproc"
-
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    base = Path(tempfile.mkdtemp(prefix="gureum-dg-"))
-    os.chmod(base, 0o711)  # the daemons run as users of their own and pass through
-    given = shlex.split(os.environ.get("GUREUM_DISTRIBUTED_ARGS", ""))
-    own = ["--state-dir", str(base / "c"), "--name", NAME, "--port-offset", str(free_offset())]
-    made = Lab([*(given or own), "--distributed"])
-    try:
-        made.gureum("up")
-        made.load_environment()
+    with beside("manyproc", "--distributed") as made:
         yield made
-    finally:
-        if not given:
-            made.gureum("down", "--purge", "--yes", "--keep-packages", check=False)
-        shutil.rmtree(base, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
 def guests(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guests]:
     made = Guests(lab, tmp_path_factory.mktemp("guests"), "pair")
-    made.unmake()
     made.make()
     yield made
-    made.unmake()
 
 
 def running(lab: Lab) -> dict[str, int]:
