@@ -38,6 +38,9 @@ _BASE = frozenset(
         "file",
         "schema",
         "tags",
+        "locations",
+        "direct_url",
+        "stores",
     }
 )
 

@@ -33,6 +33,7 @@ from gureum.neutron.logic.state import NetworkStateServer
 from gureum.neutron.ml2.manager import Ml2
 from gureum.neutron.service import SERVICE
 from gureum.neutron.store.tables import agents
+from gureum.nova.client import ExternalEvent, NovaClient
 
 LOG = log.get(__name__)
 
@@ -50,20 +51,17 @@ class NovaNotifier:
     """
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._waiting: queue.Queue[dict[str, str] | None] = queue.Queue(_MOST_WAITING)
+        self._nova = NovaClient(session)
+        self._waiting: queue.Queue[ExternalEvent | None] = queue.Queue(_MOST_WAITING)
         self._stories = Stories()
         self._thread = threading.Thread(target=self._run, name="nova-events", daemon=True)
         self._thread.start()
 
     def send(self, name: str, device_id: str, port_id: str, mac_address: str) -> None:
         """Queue an event; a full queue drops it, since it is only a hint."""
-        event = {"name": name, "server_uuid": device_id, "status": "completed"}
-        if port_id:
-            event["tag"] = port_id
         self._stories.note()
         try:
-            self._waiting.put_nowait(event)
+            self._waiting.put_nowait(ExternalEvent(name, device_id, port_id or None))
         except queue.Full:
             LOG.warning("event for nova dropped", event_name=name, server_id=device_id)
 
@@ -91,14 +89,10 @@ class NovaNotifier:
             if ending:
                 return
 
-    def _post(self, events: list[dict[str, str]]) -> None:
+    def _post(self, events: list[ExternalEvent]) -> None:
         try:
-            reply = self._session.request(
-                "POST", "compute", "/os-server-external-events", json={"events": events}
-            )
-            if reply.status not in (200, 207):
-                LOG.info("nova did not take events", status=reply.status, events=len(events))
-        except (RemoteError, RemoteUnavailable) as error:
+            self._nova.send_events(events)
+        except (RemoteError, RemoteUnavailable, ValueError, LookupError) as error:
             LOG.info("nova cannot be told about ports", reason=str(error), events=len(events))
 
 

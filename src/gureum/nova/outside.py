@@ -13,40 +13,9 @@ from typing import Any, Protocol
 from gureum.core.context import Context
 from gureum.core.http.client import HttpReply, RemoteUnavailable
 from gureum.core.spec.errors import Forbidden, ServiceUnavailable
+from gureum.glance.client import GlanceClient, ImageMissing, ImageRecord, ImageRefused
 from gureum.keystone.client import Session, error_text
 from gureum.nova.errors import Bad
-
-_KNOWN_IMAGE_KEYS = frozenset(
-    [
-        "id",
-        "name",
-        "status",
-        "visibility",
-        "owner",
-        "size",
-        "virtual_size",
-        "disk_format",
-        "container_format",
-        "checksum",
-        "min_disk",
-        "min_ram",
-        "tags",
-        "protected",
-        "created_at",
-        "updated_at",
-        "self",
-        "file",
-        "schema",
-        "locations",
-        "direct_url",
-        "os_hash_algo",
-        "os_hash_value",
-        "os_hidden",
-        "kernel_id",
-        "ramdisk_id",
-        "stores",
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +124,17 @@ _FIELDS = {
 """What is read of each noun: the network service looks up no more."""
 
 
+_BROKEN = "{what} does not answer as it should. Try again later."
+
+
+def _is_broken(status: int) -> bool:
+    """Whether the fault is the other service's, or ours towards it, and not the caller's."""
+    return status >= 500 or status == 401
+
+
 def _json(reply: HttpReply, what: str) -> Any:
-    if reply.status >= 500 or reply.status == 401:
-        raise ServiceUnavailable(f"{what} does not answer as it should. Try again later.")
+    if _is_broken(reply.status):
+        raise ServiceUnavailable(_BROKEN.format(what=what))
     if reply.status >= 400:
         return None
     return reply.json()
@@ -167,41 +144,40 @@ class GlanceImages:
     """`Images` over the Image API."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        self._glance = GlanceClient(session)
 
     def get(self, ctx: Context, image_id: str) -> ImageFacts | None:
+        """Return what the caller sees of an image; None when he may not. Raises: ServiceUnavailable."""
         try:
-            reply = self._session.request(
-                "GET", "image", f"/v2/images/{image_id}", user_token=ctx.token
-            )
+            return _facts(self._glance.show(image_id, ctx.token))
         except RemoteUnavailable as error:
             raise ServiceUnavailable("The image service cannot be reached.") from error
-        body = _json(reply, "The image service")
-        return None if body is None else image_facts(body)
+        except ImageMissing:
+            return None
+        except ImageRefused as error:
+            if _is_broken(error.status):
+                raise ServiceUnavailable(_BROKEN.format(what="The image service")) from error
+            return None
 
 
-def image_facts(body: Mapping[str, Any]) -> ImageFacts:
-    """Read an image as the Image API shows it."""
+def _facts(image: ImageRecord) -> ImageFacts:
+    apart = ("kernel_id", "ramdisk_id")
     return ImageFacts(
-        id=body["id"],
-        name=body.get("name") or "",
-        status=body.get("status", ""),
-        size=body.get("size") or 0,
-        virtual_size=body.get("virtual_size") or 0,
-        min_disk=body.get("min_disk") or 0,
-        min_ram=body.get("min_ram") or 0,
-        disk_format=body.get("disk_format") or "",
-        container_format=body.get("container_format") or "",
-        checksum=body.get("checksum"),
-        os_hash_algo=body.get("os_hash_algo"),
-        os_hash_value=body.get("os_hash_value"),
-        kernel_id=body.get("kernel_id"),
-        ramdisk_id=body.get("ramdisk_id"),
-        properties={
-            key: str(value)
-            for key, value in body.items()
-            if key not in _KNOWN_IMAGE_KEYS and value is not None
-        },
+        id=image.id,
+        name=image.name,
+        status=image.status,
+        size=image.size,
+        virtual_size=image.virtual_size,
+        min_disk=image.min_disk,
+        min_ram=image.min_ram,
+        disk_format=image.disk_format,
+        container_format=image.container_format,
+        checksum=image.checksum,
+        os_hash_algo=image.os_hash_algo,
+        os_hash_value=image.os_hash_value,
+        kernel_id=image.kernel_id,
+        ramdisk_id=image.ramdisk_id,
+        properties={key: text for key, text in image.properties.items() if key not in apart},
     )
 
 
