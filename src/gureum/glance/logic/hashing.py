@@ -6,7 +6,6 @@ import hashlib
 import queue
 import threading
 from collections.abc import Callable
-from types import TracebackType
 
 from gureum.glance.model import Digest
 
@@ -55,10 +54,11 @@ class Beside:
 
     def end(self) -> None:
         """Wait until everything was done. Raises: what an act raised."""
-        self._stop()
+        self.stop()
         self._raise()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End the thread; what was handed over is done first."""
         if self._thread is not None:
             self._waiting.put(None)
             self._thread.join()
@@ -67,13 +67,8 @@ class Beside:
     def __enter__(self) -> Beside:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop()
+    def __exit__(self, *error: object) -> None:
+        self.stop()
 
 
 class Hasher:
@@ -104,11 +99,6 @@ class Hasher:
     def __enter__(self) -> Hasher:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for worker in self._workers:
-            worker.__exit__(kind, error, trace)
+            worker.stop()
