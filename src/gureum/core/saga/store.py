@@ -275,8 +275,8 @@ class SagaStore:
 
     def active(self, tx: Tx, resource_ids: Iterable[str]) -> dict[str, SagaRecord]:
         """Return the exclusive saga under way of each resource that has one, without its steps."""
-        wanted = sa.select(self.sagas).where(self.sagas.c.lock_key.in_(list(resource_ids)))
-        return {row.resource_id: _saga_record(row, ()) for row in tx.all(wanted)}
+        found = tx.among(self.sagas.c.lock_key, resource_ids)
+        return {row.resource_id: _saga_record(row, ()) for row in found}
 
     def in_state(self, tx: Tx, states: Sequence[str], *, limit: int = 1000) -> list[SagaRecord]:
         """Return sagas in the given states with their steps, longest unchanged first."""

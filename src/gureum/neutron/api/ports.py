@@ -283,12 +283,13 @@ PortBody = bulk("port", "ports", PortCreate)
 PortMade = bulk_answer("port", "ports", Port)
 
 
+_OWNER = sa.select(t.networks.c.project_id).where(t.networks.c.id == sa.bindparam("network"))
+
+
 def load_port(ctx: Context, tx: Tx, port_id: str) -> View:
     """Return a visible port with the owner of its network."""
     view = load(ctx, tx, PORT, port_id)
-    project = tx.scalar(
-        sa.select(t.networks.c.project_id).where(t.networks.c.id == view["network_id"])
-    )
+    project = tx.scalar(_OWNER, {"network": view["network_id"]})
     return {**view, "network:tenant_id": project, "network:project_id": project}
 
 

@@ -275,6 +275,12 @@ def _set_external(tx: Tx, network: Mapping[str, Any], external: bool) -> None:
     )
 
 
+_UNUSED_FLOATINGIPS = sa.select(t.floatingips).where(
+    t.floatingips.c.floating_network_id == sa.bindparam("network"),
+    t.floatingips.c.router_id.is_(None),
+)
+
+
 def delete(ctx: Context, tx: Tx, network: Mapping[str, Any]) -> None:
     """Delete a network, its subnets and the ports that the cloud itself made in it.
 
@@ -283,20 +289,14 @@ def delete(ctx: Context, tx: Tx, network: Mapping[str, Any]) -> None:
     rows.check_revision(ctx, network)
     network_id = network["id"]
     items = changes.network_items(tx, network_id)
-    for floatingip in tx.all(
-        sa.select(t.floatingips).where(
-            t.floatingips.c.floating_network_id == network_id,
-            t.floatingips.c.router_id.is_(None),
-        )
-    ):
+    for floatingip in tx.all(_UNUSED_FLOATINGIPS, {"network": network_id}):
         floatingips.remove(tx, floatingip)
-    found = tx.all(sa.select(t.ports).where(t.ports.c.network_id == network_id))
+    found = tx.among(t.ports.c.network_id, [network_id])
     if any(port.device_owner not in _AUTO_DELETED for port in found):
         raise NetworkInUse(id=network_id)
     for port in found:
         port_logic.remove(tx, port)
-    subnets = tx.all(sa.select(t.subnets.c.id).where(t.subnets.c.network_id == network_id))
-    for subnet in subnets:
+    for subnet in tx.among(t.subnets.c.network_id, [network_id]):
         rows.forget(tx, subnet.id)
     tx.delete_by(t.subnets.c.network_id, network_id)
     tx.delete_by(t.auto_topologies.c.network_id, network_id)

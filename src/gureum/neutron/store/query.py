@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -176,22 +177,13 @@ def grouped(rows: Iterable[sa.Row[Any]], key: str) -> dict[Any, list[sa.Row[Any]
 
 def list_page(ctx: Context, tx: Tx, noun: Noun, query: Struct, *extra: Where) -> Page:
     """Return one page of the visible rows that pass the filters."""
-    table = noun.table
-    statement = sa.select(table).where(*extra)
-    if not sees_all(ctx):
-        statement = statement.where(noun.visible(ctx))
-    filters: dict[str, list[str]] = query.extra_values
-    for name, values in filters.items():
-        statement = statement.where(_filter(ctx, noun, name, values))
     limit, limited = limit_of(query, tx.deps.options.api_limit_max)
     reverse = bool(query.get("page_reverse", False))
-    keys = _sort_keys(noun, query)
-    marker = _marker(ctx, tx, noun, query, keys)
-    if reverse:
-        keys = [SortKey(key.column, not key.descending) for key in keys]
-    rows = list(tx.all(sorted_after(statement, keys, marker, limit)))
-    if reverse:
-        rows.reverse()
+    if not extra and _is_plain(ctx, noun, query):
+        filters: dict[str, list[str]] = query.extra_values
+        rows = list(tx.all(_by_columns(noun.table, tuple(filters)), {**filters, "rows": limit}))
+    else:
+        rows = _rows(ctx, tx, noun, query, extra, limit, reverse)
     only = frozenset(query.get("fields", ()) or ())
     views = noun.views(ctx, tx, rows, only) if noun.partial else noun.views(ctx, tx, rows)
     if not limited and len(rows) < limit:
@@ -201,12 +193,56 @@ def list_page(ctx: Context, tx: Tx, noun: Noun, query: Struct, *extra: Where) ->
         following = _link(query, rows[-1].id, limit, reverse=False)
     if rows and (len(rows) == limit or not reverse):
         previous = _link(query, rows[0].id, limit, reverse=True)
-    if not rows and marker is not None:
+    if not rows and query.get("marker"):
         if reverse:
             following = _link(query, None, limit, reverse=False)
         else:
             previous = _link(query, None, limit, reverse=True)
     return Page(views, following, previous)
+
+
+def _is_plain(ctx: Context, noun: Noun, query: Struct) -> bool:
+    """Whether a list is what other services ask for: rows with certain ids, in no special order."""
+    if not sees_all(ctx) or any(query.get(name) for name in ("sort_key", "marker", "page_reverse")):
+        return False
+    return all(
+        name not in noun.special
+        and isinstance(getattr(noun.table.c.get(name), "type", None), sa.String)
+        and values not in (["null"], ["None"])
+        for name, values in query.extra_values.items()
+    )
+
+
+@lru_cache(maxsize=256)
+def _by_columns(table: sa.Table, names: tuple[str, ...]) -> sa.Select[Any]:
+    """Return the statement of such a list, made once; its parameters are the filters and `rows`."""
+    having = (table.c[name].in_(sa.bindparam(name, expanding=True)) for name in names)
+    rows = sa.bindparam("rows", type_=sa.Integer)
+    return sorted_after(sa.select(table).where(*having), [SortKey(table.c.id)], None, rows)
+
+
+def _rows(
+    ctx: Context,
+    tx: Tx,
+    noun: Noun,
+    query: Struct,
+    extra: Sequence[Where],
+    limit: int,
+    reverse: bool,
+) -> list[sa.Row[Any]]:
+    statement = sa.select(noun.table).where(*extra)
+    if not sees_all(ctx):
+        statement = statement.where(noun.visible(ctx))
+    for name, values in query.extra_values.items():
+        statement = statement.where(_filter(ctx, noun, name, values))
+    keys = _sort_keys(noun, query)
+    marker = _marker(ctx, tx, noun, query, keys)
+    if reverse:
+        keys = [SortKey(key.column, not key.descending) for key in keys]
+    rows = list(tx.all(sorted_after(statement, keys, marker, limit)))
+    if reverse:
+        rows.reverse()
+    return rows
 
 
 def limit_of(query: Struct, most: int) -> tuple[int, bool]:
