@@ -49,6 +49,10 @@ TEST_PACKAGES: dict[str, str] = {
     "postgresql": "every service's tables and sagas on PostgreSQL",
     "rabbitmq-server": "the bus on RabbitMQ",
     "slapd": "users and groups of a directory",
+    "swift-account": "images in Swift itself",
+    "swift-container": "images in Swift itself",
+    "swift-object": "images in Swift itself",
+    "swift-proxy": "images in Swift itself",
     "tcpdump": "what really crosses a wire",
 }
 """What only `gureum test` needs, on a machine where it may install."""

@@ -111,6 +111,11 @@ class _Handler(Handler):
         kept = self.world.objects.get(container)
         if kept is None or (name is not None and name not in kept):
             return self._answer(404)
+        if name is None and self.command == "HEAD":  # as Swift 2.30 does, chunk and all
+            self.send_response(204)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            return self.wfile.write(b"0\r\n\r\n")
         if name is None:
             rows = [{"name": n} for n in sorted(kept) if n.startswith(query.get("prefix", ""))]
             return self._answer(200, json.dumps(rows).encode())

@@ -173,8 +173,10 @@ class SwiftStore(SpooledStore):
         )
 
     def _need(self, container: str) -> None:
+        # Some Swifts (2.30 on Debian 12) end the 204 with a chunk, which would begin the next answer.
+        once = {"connection": "close"}
         try:
-            self._call("HEAD", container, 200, 204)
+            self._call("HEAD", container, 200, 204, headers=once)
         except KeyError:
             if not self._create:
                 raise StoreFault(f"Swift: there is no container {container}") from None
