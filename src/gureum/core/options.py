@@ -76,6 +76,7 @@ class NotificationOptions:
         "Where events go: messagingv2 (RabbitMQ, in the common format), log (a file of JSON lines)."
         " Empty: nowhere, and they cost nothing.",
         default=(),
+        choices=("messagingv2", "log", "noop"),
     )
     transport_url: str = option(
         "The broker of messagingv2; empty: that of [bus].", default="", secret=True
