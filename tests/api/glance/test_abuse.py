@@ -11,6 +11,8 @@ import subprocess
 import pytest
 from glance_cloud import build
 
+from gureum.glance.inspector.child import ploop_size
+
 needs_qemu = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is missing")
 
 GIB = 1 << 30
@@ -45,7 +47,14 @@ def refused(cloud, content, disk_format, status=415):
 @needs_qemu
 @pytest.mark.parametrize(
     ("disk_format", "qemu"),
-    [("qcow2", "qcow2"), ("vdi", "vdi"), ("vmdk", "vmdk"), ("vhd", "vpc"), ("vhdx", "vhdx")],
+    [
+        ("qcow2", "qcow2"),
+        ("vdi", "vdi"),
+        ("vmdk", "vmdk"),
+        ("vhd", "vpc"),
+        ("vhdx", "vhdx"),
+        ("ploop", "parallels"),
+    ],
 )
 def test_honest_image_is_accepted_with_its_virtual_size(strict, tmp_path, disk_format, qemu):
     options = ("-o", "subformat=streamOptimized") if qemu == "vmdk" else ()
@@ -63,7 +72,6 @@ def test_plain_bytes_and_kernels_are_accepted(strict):
         assert (
             strict.active(b"\x7fELF" * 99, disk_format=name, container_format=name)["size"] == 396
         )
-    assert strict.active(b"x" * 999, disk_format="ploop")["status"] == "active"
 
 
 def boot_sector(content, entry=b""):
@@ -93,6 +101,25 @@ def test_format_that_hides_behind_a_boot_sector_is_refused(strict, tmp_path):
     content = boot_sector(made(tmp_path, "qcow2"), struct.pack("<8B2I", 0x80, *[1] * 7, 1, 64))
     for claimed in ("raw", "aki"):
         assert "at once" in refused(strict, content, claimed)
+
+
+@pytest.mark.parametrize(
+    ("magic", "sectors", "size"),
+    [
+        (b"WithoutFreeSpace", 2048, 1 << 20),
+        (b"WithoutFreeSpace", (7 << 32) + 2048, 1 << 20),
+        (b"WithouFreSpacExt", 1 << 33, 1 << 42),
+    ],
+)
+def test_size_of_a_ploop_is_read_from_both_of_its_forms(tmp_path, magic, sectors, size):
+    path = tmp_path / "disk"
+    head = struct.pack("<16sIIIIIQ", magic, 2, 16, 1, 2048, 1, sectors)
+    path.write_bytes(head.ljust(4096, b"\0"))
+    assert ploop_size(str(path)) == size
+    path.write_bytes(head[:20])
+    assert ploop_size(str(path)) is None
+    path.write_bytes(head.replace(struct.pack("<I", 2), struct.pack("<I", 3), 1))
+    assert ploop_size(str(path)) is None
 
 
 @needs_qemu
@@ -125,14 +152,14 @@ def test_abuse_4_data_file_is_refused(strict, tmp_path):
 
 
 @needs_qemu
-@pytest.mark.parametrize("qemu", ["qcow2", "vmdk", "vdi", "vhdx"])
+@pytest.mark.parametrize("qemu", ["qcow2", "vmdk", "vdi", "vhdx", "parallels"])
 def test_abuse_5_structured_image_labelled_raw_is_refused(strict, tmp_path, qemu):
     content = made(tmp_path, qemu)
     for claimed in ("raw", "iso"):
         refused(strict, content, claimed)
 
 
-@pytest.mark.parametrize("claimed", ["qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso"])
+@pytest.mark.parametrize("claimed", ["qcow2", "vmdk", "vdi", "vhd", "vhdx", "iso", "ploop"])
 def test_abuse_5_plain_bytes_labelled_as_a_format_are_refused(strict, claimed):
     refused(strict, b"\0" * 70000, claimed)
     refused(strict, b"", claimed)

@@ -28,7 +28,7 @@ _DISKS: dict[str, tuple[frozenset[str], str]] = {
     "ami": (_PLAIN, "-"),
     "aki": (_PLAIN, "-"),
     "ari": (_PLAIN, "-"),
-    "ploop": (frozenset({"raw"}), "-"),
+    "ploop": (frozenset({"ploop"}), "parallels"),
     "iso": (frozenset({"iso"}), "-"),
     "qcow2": (frozenset({"qcow2"}), "qcow2"),
     "vmdk": (frozenset({"vmdk"}), "vmdk"),
