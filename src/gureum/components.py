@@ -186,6 +186,7 @@ def _exists(module: str) -> bool:
 
 _SERVICE = re.compile(r"^gureum\.(\w+)\.(\w+)")
 _OF_CONDUCTOR = ("sagas", "reconcilers", "conductor")
+_OF_COMPUTE = ("drivers",)
 
 
 @cache
@@ -197,6 +198,8 @@ def of_module(module: str) -> str:
     service, layer = found.groups()
     if layer in _OF_CONDUCTOR and f"{service}-conductor" in COMPONENTS:
         return f"{service}-conductor"
+    if layer in _OF_COMPUTE and f"{service}-compute" in COMPONENTS:
+        return f"{service}-compute"
     best, length = "", 0
     for name, entry in COMPONENTS.items():
         package = entry.module.rsplit(".", 1)[0]

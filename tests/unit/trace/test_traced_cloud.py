@@ -551,4 +551,6 @@ def test_every_component_is_found_by_the_modules_it_is_made_of():
     assert components.of_module("gureum.nova.api.servers") == "nova-api"
     assert components.of_module("gureum.nova.sagas.server_create") == "nova-conductor"
     assert components.of_module("gureum.nova.agent.worker") == "nova-compute"
+    assert components.of_module("gureum.nova.drivers.libvirt.images") == "nova-compute"
+    assert components.of_module("gureum.glance.drivers.file") == "glance-api"
     assert components.of_module("gureum.core.saga.run") == ""
