@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 
 import pytest
 from glance_cloud import build
@@ -222,3 +223,10 @@ def test_abuse_5_lenient_match_still_refuses_structure_under_another_name(tmp_pa
     refused(cloud, made(tmp_path, "qcow2"), "vmdk")
     refused(cloud, made(tmp_path, "qcow2", "-u", "-b", "/etc/passwd", "-F", "raw"), "qcow2")
     assert cloud.active(b"x" * 2000, disk_format="qcow2")["status"] == "active"
+
+
+def test_inspection_in_a_process_of_others_leaves_their_library_alone():
+    """Alone it takes a part of the library past its package; nobody else may see that."""
+    from oslo_utils import imageutils
+
+    assert ploop_size.__module__ in sys.modules and imageutils.QemuImgInfo

@@ -7,16 +7,35 @@ format that qemu-img is not asked about.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
+import os
 import resource
 import shutil
 import struct
 import sys
+import types
 from typing import Any
 
-from oslo_utils.imageutils import format_inspector
 
-from gureum.core.runner import CommandError, CommandTimeout, Runner
+def _inspectors(*, alone: bool) -> Any:
+    """Import the library's inspectors.
+
+    alone: past their package, which loads a reader of qemu-img's output too. That costs more than everything
+    else here, once an upload; in a process of others it would take the package from them.
+    """
+    package = "oslo_utils.imageutils"
+    if alone:
+        found = importlib.util.find_spec("oslo_utils")
+        stub = types.ModuleType(package)
+        places = (found.submodule_search_locations if found is not None else None) or []
+        stub.__path__ = [os.path.join(place, "imageutils") for place in places]
+        sys.modules[package] = stub
+    return importlib.import_module(f"{package}.format_inspector")
+
+
+format_inspector = _inspectors(alone=__name__ == "__main__")
 
 PLAIN = ("raw", "gpt", "iso", "luks")
 """What has no structure that a program would follow."""
@@ -76,7 +95,7 @@ def inspect(path: str) -> dict[str, Any]:
     return {"format": str(found), "virtual_size": size, "faults": faults}
 
 
-def _format_of(path: str) -> format_inspector.FileInspector:
+def _format_of(path: str) -> Any:
     """Read as much as tells the format. Raises: ImageFormatError when it is more than one."""
     with open(path, "rb") as file:
         wrapper = format_inspector.InspectWrapper(file)
@@ -95,6 +114,8 @@ def ask_qemu(path: str, name: str, cpu_s: int) -> dict[str, Any]:
     """Return what qemu-img says of a file when it is told the format."""
     if shutil.which("qemu-img") is None:
         return {}
+    from gureum.core.runner import CommandError, CommandTimeout, Runner
+
     command = ["qemu-img", "info", "-f", name, "--output=json", path]
     try:
         done = Runner().run(command, timeout_s=cpu_s)
