@@ -10,7 +10,7 @@ import pytest
 from agentlab import Lab, Server, mac_of, needs_host, new_id
 from waiting import eventually
 
-from gureum.neutron.agents.base import Problem
+from gureum.neutron.agents.book import Problem
 from gureum.neutron.agents.contract import (
     DhcpNetwork,
     DhcpOption,

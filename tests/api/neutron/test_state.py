@@ -6,7 +6,7 @@ from test_ports import OVS, report
 
 from gureum.core.bus.local import LocalBus
 from gureum.core.machine import HostNameTaken
-from gureum.neutron.agents.base import StateBook
+from gureum.neutron.agents.book import StateBook
 from gureum.neutron.agents.contract import (
     DHCP_AGENT,
     L2_AGENT,

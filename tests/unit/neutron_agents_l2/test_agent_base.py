@@ -9,7 +9,8 @@ import pytest
 
 from gureum.core.bus.local import LocalBus
 from gureum.core.machine import HostNameTaken, taken
-from gureum.neutron.agents.base import Agent, AgentOptions, Changes, Problem, StateBook
+from gureum.neutron.agents.base import Agent, AgentOptions
+from gureum.neutron.agents.book import Changes, Problem, StateBook
 from gureum.neutron.agents.contract import (
     AgentAck,
     AgentReport,

@@ -8,7 +8,8 @@ import pytest
 from gureum.core.bus.contract import AgentError
 from gureum.core.bus.local import LocalBus
 from gureum.core.runner import FakeRunner
-from gureum.neutron.agents.base import Agent, AgentOptions, Changes, Problem, StateBook
+from gureum.neutron.agents.base import Agent, AgentOptions
+from gureum.neutron.agents.book import Changes, Problem, StateBook
 from gureum.neutron.agents.contract import (
     MISSING,
     AgentAck,

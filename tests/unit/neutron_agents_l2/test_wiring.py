@@ -7,7 +7,7 @@ import pytest
 
 from gureum.core.context import current_ids, log_ids
 from gureum.core.runner import FakeRunner
-from gureum.neutron.agents.base import StateBook
+from gureum.neutron.agents.book import StateBook
 from gureum.neutron.agents.contract import (
     FixedIp,
     L2Network,

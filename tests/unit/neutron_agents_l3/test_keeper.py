@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from gureum.core.runner import FakeRunner
-from gureum.neutron.agents.base import Changes, StateBook
+from gureum.neutron.agents.book import Changes, StateBook
 from gureum.neutron.agents.contract import EXTRA, FoundItem, L3State, Router
 from gureum.neutron.agents.plumbing.driver import Kind, NamespaceDriver
 from gureum.neutron.agents.plumbing.keeper import Keeper

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, TypeVar
 from gureum.core.faults import FaultPoint, SimulatedOptions
 from gureum.core.machine import machine_id
 from gureum.core.run import Component, Health, Runtime
-from gureum.neutron.agents.base import Agent, AgentOptions, Changes, Problem, StateBook
+from gureum.neutron.agents.base import Agent, AgentOptions
+from gureum.neutron.agents.book import Changes, Problem, StateBook
 from gureum.neutron.agents.contract import (
     DHCP_AGENT,
     L2_AGENT,

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from gureum.core import log as logs
 from gureum.core.runner import Runner
-from gureum.neutron.agents.base import Agent, Changes, Problem, Reports, StateBook
+from gureum.neutron.agents.base import Agent, Reports
+from gureum.neutron.agents.book import Changes, Problem, StateBook
 from gureum.neutron.agents.contract import (
     DHCP_AGENT,
     DhcpNetwork,

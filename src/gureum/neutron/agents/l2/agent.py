@@ -12,7 +12,8 @@ from gureum.core import log as logs
 from gureum.core import trace
 from gureum.core.context import Stories, current_ids, log_ids
 from gureum.core.runner import Runner
-from gureum.neutron.agents.base import Agent, Changes, Problem, StateBook
+from gureum.neutron.agents.base import Agent
+from gureum.neutron.agents.book import Changes, Problem, StateBook
 from gureum.neutron.agents.contract import (
     BROKEN,
     EXTRA,

@@ -7,7 +7,7 @@ that is not in Open vSwitch's database: a port's zone is in its interface's exte
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from gureum.neutron.agents.base import StateBook
+from gureum.neutron.agents.book import StateBook
 from gureum.neutron.agents.contract import L2Port, is_trusted
 from gureum.neutron.agents.l2.ports import BadPort, WiredPort, learns
 from gureum.neutron.agents.ovs.ovsdb import Bridge, Interface

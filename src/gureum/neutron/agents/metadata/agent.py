@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gureum.core import log as logs
-from gureum.neutron.agents.base import Agent, Changes, Problem, Reports, StateBook
+from gureum.neutron.agents.base import Agent, Reports
+from gureum.neutron.agents.book import Changes, Problem, StateBook
 from gureum.neutron.agents.contract import METADATA_AGENT, MISSING, FoundItem
 from gureum.neutron.agents.metadata.config import MetadataAgentOptions
 from gureum.neutron.agents.metadata.forward import Forwarder

@@ -11,7 +11,7 @@ from typing import Any, Generic
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
 from gureum.core.runner import CommandError
-from gureum.neutron.agents.base import Changes, StateBook
+from gureum.neutron.agents.book import Changes, StateBook
 from gureum.neutron.agents.contract import BROKEN, FoundItem
 from gureum.neutron.agents.plumbing.driver import Item, NamespaceDriver
 from gureum.neutron.agents.plumbing.each import each
