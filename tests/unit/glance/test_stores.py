@@ -239,6 +239,8 @@ def test_full_disk_is_no_room_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(NoRoom), store.begin() as upload:
         upload.write(b"x")
         upload.seal()
+        upload.publish(KEY)
+    assert store.size(KEY) is None
     assert list((tmp_path / "images" / ".uploads" / store.holder).iterdir()) == []
 
 

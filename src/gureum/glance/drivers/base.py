@@ -40,14 +40,14 @@ class Upload(ABC):
 
     @abstractmethod
     def seal(self) -> Path:
-        """Bring everything to the disk; returns a file with the bytes, for inspection.
+        """Begin to bring everything to the disk; returns a file with the bytes, for inspection.
 
         Raises: NoRoom.
         """
 
     @abstractmethod
     def publish(self, key: str) -> None:
-        """Put the sealed bytes into the store, in place of what may be there.
+        """Put the sealed bytes into the store, in place of what may be there, once they are on the disk.
 
         Raises: NoRoom, StoreFault.
         """

@@ -16,7 +16,7 @@ import shutil
 import socket
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gureum.core.spec import File
@@ -43,7 +43,11 @@ def _room() -> Iterator[None]:
 
 
 def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    _sync_file(path, os.O_DIRECTORY)
+
+
+def _sync_file(path: Path, flags: int = 0) -> None:
+    handle = os.open(path, os.O_RDONLY | flags)
     try:
         os.fsync(handle)
     finally:
@@ -70,16 +74,21 @@ class FileUpload(Upload):
         self._unsynced_bytes += len(chunk)
         if self._unsynced_bytes >= _SYNC_BYTES and not self._is_syncing():
             self._unsynced_bytes = 0
-            self._syncing = threading.Thread(target=self._sync, name="image-sync", daemon=True)
-            self._syncing.start()
+            self._begin_sync(os.fdatasync)
+
+    def _begin_sync(self, sync: Callable[[int], None]) -> None:
+        self._syncing = threading.Thread(
+            target=self._sync, args=(sync,), name="image-sync", daemon=True
+        )
+        self._syncing.start()
 
     def _is_syncing(self) -> bool:
         return self._syncing is not None and self._syncing.is_alive()
 
-    def _sync(self) -> None:
-        """Bring bytes to the disk while others still come. The kernel tells of an error once only."""
+    def _sync(self, sync: Callable[[int], None]) -> None:
+        """Bring bytes to the disk beside other work. The kernel tells of an error once only."""
         try:
-            os.fdatasync(self._file.fileno())
+            sync(self._file.fileno())
         except OSError as error:
             self._fault = error
 
@@ -87,6 +96,13 @@ class FileUpload(Upload):
         if self._syncing is not None:
             self._syncing.join()
             self._syncing = None
+
+    def _settle(self) -> None:
+        """Wait for what is brought to the disk. Raises: NoRoom, OSError."""
+        self._wait()
+        if self._fault is not None:
+            with _room():
+                raise self._fault
 
     def copy(self, source: Path) -> None:
         """Add the bytes of a file, in the kernel."""
@@ -102,15 +118,13 @@ class FileUpload(Upload):
                     pass
 
     def seal(self) -> Path:
-        self._wait()
-        with _room():
-            if self._fault is not None:
-                raise self._fault
-            os.fsync(self._file.fileno())
-        self._file.close()
+        self._settle()
+        self._begin_sync(os.fsync)  # while the bytes are looked into
         return self._path
 
     def publish(self, key: str) -> None:
+        self._settle()
+        self._file.close()
         with _room():
             os.rename(self._path, self._store.path(key))
             _sync_folder(self._store.folder)
@@ -184,6 +198,7 @@ class FileStore(Staging):
     def put(self, key: str, path: Path) -> None:
         try:
             fresh = self._own / uuid.uuid4().hex
+            _sync_file(path)  # another program may have written it, such as a conversion
             os.link(path, fresh)
         except OSError as error:
             if error.errno not in _NO_LINK:
