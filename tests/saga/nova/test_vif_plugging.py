@@ -8,6 +8,7 @@ import pytest
 from nova_world import NETWORK, NovaWorld, nic
 
 from gureum.nova.config import NovaOptions
+from gureum.nova.sagas import server_create
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -43,6 +44,24 @@ def test_server_waits_for_its_ports(world):
     threading.Thread(target=plug_later).start()
     world.run()
     assert states == ["building"]
+    assert world.row(server_id).vm_state == "active"
+
+
+def test_what_the_network_says_ends_the_wait_at_once(world, monkeypatch):
+    monkeypatch.setattr(server_create, "PLUG_LOOK_S", (600.0, 600.0))
+    asked(world, vif_plugging_timeout=1000)
+
+    def plug_and_tell():
+        while not world.guests():
+            time.sleep(0.01)
+        plug(world)
+        while world.row(server_id).vm_state == "building":
+            world.deps.plugs.told(["another", server_id])
+            time.sleep(0.01)
+
+    server_id = world.new_server(nics=(nic(),))
+    threading.Thread(target=plug_and_tell, daemon=True).start()
+    world.run()
     assert world.row(server_id).vm_state == "active"
 
 

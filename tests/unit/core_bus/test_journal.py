@@ -50,6 +50,15 @@ def test_older_generation_of_the_resource_is_fenced(path):
     assert journal.run("other/s1/spawn", 1, lambda: "fine") == "fine"
 
 
+def test_fenced_job_leaves_no_trace(path):
+    journal = Journal(path)
+    journal.run("r/s2/delete", 7, lambda: None)
+    with pytest.raises(Fenced):
+        journal.run("r/s1/spawn", 6, lambda: None)
+    assert journal.unfinished() == []
+    assert journal.run("r/s1/spawn", 7, lambda: "first") == "first"
+
+
 def test_fence_outlives_the_agent(path):
     Journal(path).run("r/s2/delete", 7, lambda: None)
     with pytest.raises(Fenced):

@@ -1,5 +1,8 @@
 """Sagas go forward, go back, wait, are cancelled, and end: with a clock that is moved by hand."""
 
+import threading
+import time
+
 import msgspec
 import pytest
 from saga_world import CTX, Hut, Oops, World, doing, hut_saga, huts
@@ -704,3 +707,36 @@ def test_lease_that_is_lost_while_giving_it_back_is_left_alone(world):
 def test_moments_are_aware():
     assert moment(None) is None
     assert moment(0.0).isoformat() == "1970-01-01T00:00:00+00:00"
+
+
+def test_engine_whose_workers_are_busy_asks_nothing(tmp_path):
+    begun, go_on, asked = threading.Event(), threading.Event(), []
+
+    def hold(step):
+        begun.set()
+        assert go_on.wait(30)
+
+    world = World(tmp_path, Saga("hut.hold", Step("hold", do=hold), params=Hut), workers=1)
+    ask = world.store.next_wake
+    world.store.next_wake = lambda *words: asked.append(world.engine.running()) or ask(*words)
+    world.submit()
+    second = world.submit(hut_id="hut-2")
+    world.engine.start()
+    try:
+        assert begun.wait(30)
+        for _ in range(3):
+            world.engine.wake()
+            until(lambda: not world.engine._due.is_set())
+        go_on.set()
+        until(lambda: world.load(second).state == "done" and asked)
+    finally:
+        go_on.set()
+        world.engine.stop()
+    assert not any(asked)
+
+
+def until(holds):
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
