@@ -8,44 +8,33 @@ import contextlib
 import importlib.util
 import json
 import os
-import pwd
 import re
-import shutil
-import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
+from federationlab import APACHE, apache, apache_missing, certificate, free_port, program
 from incloud import PASSWORD, InCloud
 
 from gureum.testing.ports import free_offset
 
-APACHE = shutil.which("apache2", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-MODULES = Path("/usr/lib/apache2/modules")
 CLIENT = Path(sys.executable).parent / "openstack"
 
 
 def _missing() -> str:
-    if APACHE is None or not (MODULES / "mod_auth_openidc.so").exists():
-        return "Debian's apache2-bin or libapache2-mod-auth-openidc is missing"
+    if lacking := apache_missing("auth_openidc", "libapache2-mod-auth-openidc"):
+        return lacking
     if importlib.util.find_spec("oidc_provider_mock") is None:
         return "oidc-provider-mock is missing"
     return "" if CLIENT.exists() else "python-openstackclient is missing"
@@ -78,59 +67,9 @@ RULES = [
 ]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def _program(words: list[str], url: str, folder: Path) -> Iterator[None]:
-    """Run a program until the end of the block; it answers at the URL when the block begins."""
-    log = folder / f"{Path(words[0]).name}.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(words, stdout=output, stderr=output, cwd=folder)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(url, trust_env=False)
-                break
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-
-
-def _apache(folder: Path, port: int, keystone: str, provider: str) -> Path:
-    """Write the configuration that docs/identity-federation.md describes."""
-    names = (
-        "mpm_event",
-        "authn_core",
-        "authz_core",
-        "authz_user",
-        "headers",
-        "proxy",
-        "proxy_http",
-        "auth_openidc",
-    )
-    loads = [f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in names]
-    account = ["User www-data", "Group www-data"] if os.geteuid() == 0 else []
-    if account:
-        os.chown(folder, pwd.getpwnam("www-data").pw_uid, -1)
-    text = f"""
-ServerRoot {folder}
-ServerName 127.0.0.1
-PidFile {folder}/apache.pid
-DefaultRuntimeDir {folder}
-ErrorLog {folder}/error.log
-Listen 127.0.0.1:{port}
+def _told(folder: Path, port: int, provider: str) -> str:
+    """Return what docs/identity-federation.md tells the module."""
+    return f"""
 OIDCProviderMetadataURL {provider}/.well-known/openid-configuration
 OIDCClientID keystone
 OIDCClientSecret shared-with-the-provider
@@ -152,11 +91,7 @@ RequestHeader unset OIDC_CLAIM_groups early
   AuthType oauth20
   Require valid-user
 </Location>
-ProxyPass / {keystone}/
 """
-    file = folder / "apache.conf"
-    file.write_text("\n".join([*loads, *account, text]))
-    return file
 
 
 @contextlib.contextmanager
@@ -178,7 +113,7 @@ def _provider(folder: Path) -> Iterator[str]:
         return {"active": True, "iss": issuer, **found} if found else {"active": False}
 
     application.add_url_rule("/introspect", view_func=introspect, methods=["POST"])
-    files = tuple(map(str, _certificate(folder)))
+    files = tuple(map(str, certificate(folder, "provider")))
     server = make_server("127.0.0.1", 0, application, threaded=True, ssl_context=files)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -188,30 +123,6 @@ def _provider(folder: Path) -> Iterator[str]:
         server.shutdown()
         thread.join(10)
         server.server_close()
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    """Make a certificate of 127.0.0.1 that signs itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "provider")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=2))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    plain = serialization.NoEncryption()
-    form = serialization.PrivateFormat.PKCS8
-    cert_file, key_file = folder / "provider.pem", folder / "provider.key"
-    cert_file.write_bytes(made.public_bytes(pem))
-    key_file.write_bytes(key.private_bytes(pem, form, plain))
-    return cert_file, key_file
 
 
 class World:
@@ -286,7 +197,7 @@ def world() -> Iterator[World]:
 
 @contextlib.contextmanager
 def _world(folder: Path) -> Iterator[World]:
-    front_port = _free_port()
+    front_port = free_port()
     front = f"http://127.0.0.1:{front_port}"
     extra = f"""
 [keystone]
@@ -306,9 +217,11 @@ remote_id_attribute = "OIDC_CLAIM_iss"
         stack.callback(cloud.close)
         provider = stack.enter_context(_provider(folder))
         project = _set_up(cloud, provider)
-        config = _apache(folder, front_port, cloud.auth_url.removesuffix("/v3"), provider)
-        apache = [APACHE or "", "-f", str(config), "-D", "FOREGROUND"]
-        stack.enter_context(_program(apache, f"{front}/v3", folder))
+        told = _told(folder, front_port, provider)
+        keystone = cloud.auth_url.removesuffix("/v3")
+        config = apache(folder, front_port, "auth_openidc", keystone, told)
+        words = [APACHE, "-f", str(config), "-D", "FOREGROUND"]
+        stack.enter_context(program(words, f"{front}/v3", folder))
         trust = ssl.create_default_context(cafile=str(folder / "provider.pem"))
         yield World(cloud, front, provider, project, trust)
 

@@ -43,10 +43,12 @@ TEST_PACKAGES: dict[str, str] = {
     "apache2-bin": "the web server in front of logins through a provider (no service, no settings)",
     "busybox": "the DHCP client of a test's guest",
     "chromium": "the screen of a guest, as a person sees it",
+    "libapache2-mod-auth-mellon": "the web server's side of SAML",
     "libapache2-mod-auth-openidc": "the web server's side of OpenID Connect",
     "mariadb-server": "every service's tables and sagas on MariaDB",
     "memcached": "tokens known among processes; the distributed form",
     "postgresql": "every service's tables and sagas on PostgreSQL",
+    "python3-pysaml2": "a SAML provider for logins through one",
     "rabbitmq-server": "the bus on RabbitMQ",
     "slapd": "users and groups of a directory",
     "swift-account": "images in Swift itself",
@@ -54,6 +56,7 @@ TEST_PACKAGES: dict[str, str] = {
     "swift-object": "images in Swift itself",
     "swift-proxy": "images in Swift itself",
     "tcpdump": "what really crosses a wire",
+    "xmlsec1": "signatures of the SAML provider",
 }
 """What only `gureum test` needs, on a machine where it may install."""
 
