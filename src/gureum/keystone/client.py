@@ -19,6 +19,7 @@ import msgspec
 from gureum.core.cache import SharedCache
 from gureum.core.context import Context
 from gureum.core.http.client import HttpClient, HttpReply, RemoteError, RemoteUnavailable
+from gureum.core.shapes import ready
 from gureum.core.spec.errors import ServiceUnavailable, Unauthorized
 
 _RENEW_BEFORE_S = 60.0
@@ -161,6 +162,9 @@ class _Known:
 
     at: float
     context: Context
+
+
+ready(_Known)
 
 
 class TokenChecker:

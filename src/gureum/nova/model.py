@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from gureum.core.shapes import ready
+
 # -- states of a server ----------------------------------------------------------------------------
 
 BUILDING = "building"
@@ -194,6 +196,9 @@ class BuildRequest:
     requested_node: str | None = None
     group_id: str | None = None
     count: int = 1
+
+
+ready(BuildRequest)
 
 
 @dataclass(frozen=True, slots=True)

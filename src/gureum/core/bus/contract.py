@@ -25,6 +25,8 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
+from gureum.core.shapes import ready
+
 FAST = 30.0
 """Seconds a short question may take, the wait for a restarting agent included."""
 SLOW = 1800.0
@@ -138,6 +140,9 @@ class Method:
     params: tuple[str, ...]
     request: type[msgspec.Struct]
     reply: Any
+
+    def __post_init__(self) -> None:
+        ready(self.request, self.reply)
 
     def encode_args(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Raises: TypeError (wrong parameters), BadMessage (a value that cannot be encoded)."""

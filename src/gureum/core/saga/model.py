@@ -27,6 +27,7 @@ from typing import Any, Generic, TypeVar
 
 from gureum.core.context import Context, current_ids
 from gureum.core.db.engine import Tx
+from gureum.core.shapes import ready
 
 P = TypeVar("P")
 D = TypeVar("D")
@@ -247,6 +248,7 @@ class Saga:
         self.name = name
         self.steps = steps
         self.params = params
+        ready(params, Requester)  # runners are threads
         self.on_done = on_done
         self.on_failed = on_failed
         self.cancellable = cancellable

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from gureum.core.db import Tx
+from gureum.core.shapes import ready
 
 METHODS = (
     "password",
@@ -48,6 +49,9 @@ class TokenClaims(msgspec.Struct, frozen=True, array_like=True):
     def moment(self, what: str) -> datetime:
         """Return `issued_at` or `expires_at` as a moment."""
         return datetime.fromtimestamp(getattr(self, what), UTC)
+
+
+ready(TokenClaims)
 
 
 class TokenProvider(Protocol):

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from cryptography.fernet import InvalidToken
 
+from gureum.core.shapes import ready
 from gureum.core.spec import BadRequest, show_time
 from gureum.keystone.logic.fernet import KeyRepository
 
@@ -28,6 +29,9 @@ class Receipt(msgspec.Struct, frozen=True):
     methods: tuple[str, ...]
     issued_at: float
     expires_at: float
+
+
+ready(Receipt)
 
 
 class Receipts:
