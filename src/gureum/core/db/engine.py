@@ -78,6 +78,8 @@ class Tx:
     ) -> Sequence[sa.Row[Any]]:
         """Return the rows of the column's table that have one of these values in it."""
         wanted = list(values)
+        if len(wanted) == 1:  # a list of any length is spelled out anew each time
+            return self.all(_by(column, order), {"value": wanted[0]})
         return self.all(_among(column, order), {"values": wanted}) if wanted else []
 
     def scalar(self, statement: sa.Executable, params: Any = None) -> Any:
@@ -143,8 +145,9 @@ def _plain(values: Mapping[str, Any]) -> bool:
 
 
 @cache
-def _by(column: sa.Column[Any]) -> sa.Select[Any]:
-    return sa.select(column.table).where(column == sa.bindparam("value", type_=column.type))
+def _by(column: sa.Column[Any], order: tuple[sa.Column[Any], ...] = ()) -> sa.Select[Any]:
+    value = sa.bindparam("value", type_=column.type)
+    return sa.select(column.table).where(column == value).order_by(*order)
 
 
 @cache

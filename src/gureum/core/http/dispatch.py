@@ -523,8 +523,11 @@ class Dispatcher:
         memo: dict[tuple[str, Any], bool] = {}
 
         def show(item: Any) -> dict[str, Any]:
+            target: Mapping[str, Any] = {}
+
             def allowed(rule: str) -> bool:
-                target = default_target(ctx, item)
+                nonlocal target
+                target = target or default_target(ctx, item)
                 key = (rule, target["project_id"])
                 if key not in memo:
                     memo[key] = self.policy.allows(rule, ctx, target)
