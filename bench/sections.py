@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from cloud import Cloud
+from cloud import Cloud, Failed
 from drive import Figures, Sample, drive
 
 PREFIX = f"figures-{os.getpid()}-"
@@ -212,6 +212,8 @@ class Booting:
         images = cloud.call("GET", "image", "/images")["images"]
         smallest = min(flavors, key=lambda one: (one["ram"], one["vcpus"], one["disk"]))
         usable = [image for image in images if image["status"] == "active"]
+        if not usable:
+            raise Failed("no image is there to boot from")
         self._section = section
         self._base = {
             "flavorRef": smallest["id"],
