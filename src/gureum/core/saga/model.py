@@ -100,6 +100,9 @@ class Requester:
         return cls(**kept, traceparent=current_ids().get("traceparent"))
 
 
+ready(Requester)
+
+
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """A step of an earlier round of the same saga (see `Retry`)."""
@@ -248,7 +251,7 @@ class Saga:
         self.name = name
         self.steps = steps
         self.params = params
-        ready(params, Requester)  # runners are threads
+        ready(params)  # runners are threads
         self.on_done = on_done
         self.on_failed = on_failed
         self.cancellable = cancellable
