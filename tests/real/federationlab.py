@@ -8,7 +8,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -61,13 +60,6 @@ def apache(folder: Path, port: int, module: str, keystone: str, text: str) -> Pa
     file = folder / "apache.conf"
     file.write_text("\n".join(lines) + "\n")
     return file
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

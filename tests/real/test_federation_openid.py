@@ -24,8 +24,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
-from federationlab import APACHE, apache, apache_missing, certificate, free_port, program
+from federationlab import APACHE, apache, apache_missing, certificate, program
 from incloud import PASSWORD, InCloud
+from loopback import free_port
 
 from gureum.testing.ports import free_offset
 
