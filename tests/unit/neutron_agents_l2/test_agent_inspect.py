@@ -8,6 +8,7 @@ import pytest
 from gureum.core.bus.contract import AgentError
 from gureum.core.bus.local import LocalBus
 from gureum.core.runner import FakeRunner
+from gureum.neutron.agents import base
 from gureum.neutron.agents.base import Agent, AgentOptions
 from gureum.neutron.agents.book import Changes, Problem, StateBook
 from gureum.neutron.agents.contract import (
@@ -69,6 +70,25 @@ def agent(bus: LocalBus) -> Iterator[Looking]:
     assert made.passed.wait(5.0)
     yield made
     made.stop()
+
+
+def test_agent_looks_at_its_host_between_two_polls(
+    bus: LocalBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What died meanwhile is not found only when the server is asked again, a minute later."""
+    monkeypatch.setattr(base, "_LOOK_S", 0.05)
+    agent = Looking()
+    fetched: list[int] = []
+    fetch = agent.fetch
+    monkeypatch.setattr(agent, "fetch", lambda since: fetched.append(since) or fetch(since))
+    agent.start()
+    try:
+        for _ in range(3):
+            assert agent.passed.wait(5.0)
+            agent.passed.clear()
+        assert len(fetched) == 1
+    finally:
+        agent.stop()
 
 
 def test_inspect_and_mend_over_the_bus(bus: LocalBus, agent: Looking) -> None:

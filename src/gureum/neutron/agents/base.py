@@ -41,6 +41,8 @@ _STOP_WAIT_S = 0.9
 _BACKOFF_FIRST_S = 0.5
 _BACKOFF_MAX_S = 30.0
 _WAIT_MAX_S = 3600.0
+_LOOK_S = 10.0
+"""How often an agent looks for what its host has lost (a daemon, a namespace), without asking the server."""
 _REST_TIMES = 3.0
 _REST_MAX_S = 0.5
 """An agent that is hinted again and again rests so many times as long as its last fetch took: what changes
@@ -123,6 +125,7 @@ class Agent(ABC):
         self._stopping = False
         self._retry_at = float("inf")
         self._fetch_at = 0.0
+        self._look_at = 0.0
         self._rest_until = 0.0
         self._fetch_backoff = Backoff()
         self._converge_backoff = Backoff()
@@ -347,11 +350,11 @@ class Agent(ABC):
             return not self._stopping
 
     def _due_at(self) -> float:
-        """When the next pass is due by itself: a poll, a retry, or a hint after the rest."""
+        """When the next pass is due by itself: a poll, a look, a retry, or a hint after the rest."""
         if not self._may_work():
             return float("inf")
         hinted_at = self._rest_until if self._fetch_asked else float("inf")
-        return min(self._fetch_at, self._retry_at, hinted_at)
+        return min(self._fetch_at, self._look_at, self._retry_at, hinted_at)
 
     def _is_pass_due(self) -> bool:
         """Whether a pass is due, and not only somebody who asks."""
@@ -383,8 +386,10 @@ class Agent(ABC):
 
     def _converge_pending(self) -> None:
         if not self.book.known:
+            self._look_at = self._fetch_at
             return  # nothing known must not become nothing wanted
         changes, self._pending = self._pending, Changes()
+        self._look_at = time.monotonic() + _LOOK_S
         started = self._converging_since = time.monotonic()
         try:
             problems = self.converge(self.book, changes)
@@ -392,6 +397,7 @@ class Agent(ABC):
             changes.update(self._pending)
             self._pending = changes
             self._retry_at = time.monotonic() + self._converge_backoff.failed()
+            self._look_at = self._retry_at
             self.problems = (Problem("agent", self.host, str(error)),)
             self._failing["converge"] = _said(error)
             log.error("converge failed", exc_info=True, agent=self.binary, host=self.host)
