@@ -22,7 +22,7 @@ BIG = {str(number): "x" * 255 for number in range(100)}
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
-@pytest.fixture(scope="module", params=["postgresql"])
+@pytest.fixture(scope="module", params=["mariadb", "postgresql"])
 def server(request):
     if reason := dblab.missing(request.param):
         pytest.skip(reason)

@@ -127,6 +127,9 @@ class _Formatter(logging.Formatter):
 
 def setup(level: str = "INFO", stream: Any = None) -> None:
     """Send all logs to one stream, one line each."""
+    # no line shows where in the source it was written, nor by which thread ("Optimization" of its manual)
+    logging._srcfile = None  # type: ignore[attr-defined]
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()

@@ -96,7 +96,9 @@ class Tx:
     def insert_many(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Insert rows in one statement; nothing to insert is fine. Raises: Conflict."""
         batch = list(rows)
-        if batch:
+        if len(batch) == 1:
+            self.insert(table, **batch[0])
+        elif batch:
             self.execute(sa.insert(table), batch)
 
     def update(self, table: sa.Table, where: sa.ColumnElement[bool], **values: Any) -> int:
@@ -184,15 +186,17 @@ _UNAVAILABLE_SQLITE = (
     "no more",
 )
 # MariaDB says by number: who may not connect (104x), no node of a Galera cluster (1047), shutdown,
-# full disk (1021), network (115x-1161), lock wait (1205), deadlock or failed certification (1213),
-# read-only (1290, 1792, 1836), limits (1040, 1203, 1226), interrupted or killed (1317, 1927), lost (20xx).
+# full disk (3, 1021, 1026, 1114: a table's), network (115x-1161), lock wait (1205), deadlock or failed
+# certification (1213), read-only (1290, 1792, 1836), limits (1040, 1203, 1226), interrupted or killed
+# (1317, 1927), lost (20xx).
 _RETRY_MYSQL = frozenset(
-    {1020, 1021, 1040, 1041, 1042, 1043, 1044, 1045, 1047, 1049, 1053, 1080, 1152, 1158, 1159}
-    | {1160, 1161, 1180, 1184, 1203, 1205, 1213, 1226, 1290, 1317, 1792, 1836, 1927, 1969}
-    | {2002, 2003, 2006, 2013, 2014, 2055, 4031}
+    {3, 1020, 1021, 1026, 1040, 1041, 1042, 1043, 1044, 1045, 1047, 1049, 1053, 1080, 1114, 1152}
+    | {1158, 1159, 1160, 1161, 1180, 1184, 1203, 1205, 1213, 1226, 1290, 1317, 1792, 1836}
+    | {1927, 1969, 2002, 2003, 2006, 2013, 2014, 2055, 4031}
 )
 # PostgreSQL by class: 40 serialization and deadlock, 57 operator, 08 connection, 53 resources.
 _RETRY_PG = ("40", "57", "08", "53", "25006", "25P03", "25P04", "55P03")
+_FULL_MYSQL = "error 28"  # what the storage engine was told (1030): no space left on device
 # After these a commit may or may not have happened.
 _LOST_MYSQL = frozenset({0, 1053, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1317, 1927})
 _LOST_MYSQL |= frozenset({2002, 2003, 2006, 2013, 2014, 2055, 4031})
@@ -210,7 +214,8 @@ def translate(error: exc.DBAPIError) -> DatabaseError:
         return Unavailable(text)
     number = original.args[0] if original is not None and original.args else None
     if isinstance(number, int):
-        return Unavailable(text) if number in _RETRY_MYSQL else DatabaseError(text)
+        away = number in _RETRY_MYSQL or (number == 1030 and _FULL_MYSQL in text)
+        return Unavailable(text) if away else DatabaseError(text)
     if isinstance(error, exc.OperationalError) and (
         code is None or any(word in text.lower() for word in _UNAVAILABLE_SQLITE)
     ):
@@ -258,6 +263,7 @@ class Database:
                 max_overflow=pool_size,
                 pool_pre_ping=True,
                 pool_recycle=1800,
+                pool_reset_on_return=None,  # whoever opened a transaction has ended it
                 isolation_level=isolation,
             )
         memory = self.url.database in (None, "", ":memory:")
@@ -370,8 +376,10 @@ class Database:
                         raise CommitUnknown(str(error.orig)) from error
                     raise translate(error) from error
             except BaseException:
-                with contextlib.suppress(exc.DBAPIError):
+                try:
                     connection.rollback()
+                except exc.DBAPIError:
+                    connection.invalidate()  # nobody may get it with what is open there
                 raise
             finally:
                 guard.left()
