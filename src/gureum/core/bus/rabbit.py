@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -41,6 +41,11 @@ REPLY_QUEUE_KEPT_MS = 10 * 60 * 1000
 ACK_LATEST_S = 20 * 60
 """A job is acknowledged after so long even if it still runs: RabbitMQ closes channels at 30
 minutes. Its runner asks again by key when the agent dies later."""
+
+CONFIRM_S = 5.0
+"""How long others wait for one message: then it is sent again over a new connection."""
+CONSUME_S = 15.0
+"""Within this a broker hands over its queues. A queue that it does not hand over twice is made anew."""
 
 _FAILURES = (OperationalError, OSError, AMQPError, MessageNacked)
 
@@ -136,6 +141,7 @@ class _Publisher:
             delivery_mode=2,
             expiration=left_s,
             timeout=left_s,
+            confirm_timeout=min(left_s, CONFIRM_S),
         )
 
     def _drop(self) -> None:
@@ -164,8 +170,30 @@ def connect(urls: list[str]) -> Connection:
     return connection
 
 
+@contextlib.contextmanager
+def _answered(connection: Connection, seconds: float) -> Iterator[None]:
+    """Cut a connection whose broker does not answer in time; the client's own waits have no end."""
+    stream = connection.connection.sock
+
+    def cut() -> None:
+        with contextlib.suppress(OSError):
+            stream.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 class _Consumer:
-    """A thread with its own connection that reads queues and acknowledges what was worked off."""
+    """A thread with its own connection that reads queues and acknowledges what was worked off.
+
+    A broker that was killed may come back with a quorum queue that has no leader and never gets one. Such a
+    queue is deleted and declared again; what it held is asked for again, like all that is lost on the way.
+    """
 
     def __init__(
         self,
@@ -181,6 +209,7 @@ class _Consumer:
         self._prefetch = prefetch
         self._on_message = on_message
         self._closing = threading.Event()
+        self._in_vain = 0  # times in a row that a broker was there, and did not hand over the queues
         self.ready = threading.Event()
         self._done: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._woken, self._wake = os.pipe()
@@ -214,11 +243,20 @@ class _Consumer:
         channel.basic_qos(0, self._prefetch, False)
         while not self._done.empty():  # acknowledgements of a channel that is gone
             self._done.get()
+        self._in_vain += 1
+        if self._in_vain > 2:
+            self._renew(connection)
 
         def received(message: Message) -> None:
             self._on_message(message, lambda: self.later(lambda: _ack(message, channel)))
 
-        with Consumer(channel, self._queues, on_message=received, accept=["application/msgpack"]):
+        consumer = Consumer(
+            channel, self._queues, on_message=received, accept=["application/msgpack"]
+        )
+        with contextlib.ExitStack() as open_ones:
+            with _answered(connection, CONSUME_S):
+                open_ones.enter_context(consumer)
+            self._in_vain = 0
             self.ready.set()
             checked = time.monotonic()
             while not self._closing.is_set():
@@ -235,6 +273,13 @@ class _Consumer:
                 if time.monotonic() - checked > HEARTBEAT_S / 4:
                     checked = time.monotonic()
                     connection.heartbeat_check()
+
+    def _renew(self, connection: Connection) -> None:
+        for entity in self._queues:
+            if entity.durable:
+                LOG.warning("queue does not answer and is made anew", queue=entity.name)
+                with _answered(connection, CONSUME_S):
+                    entity(connection.default_channel).delete()
 
     def close(self) -> None:
         self._closing.set()
